@@ -1,0 +1,17 @@
+"""Where the tests find real data, and what every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with `pbc_fields` and `bccd`: $MARROWSCOPE_DATA, else ../shared/data beside the checkout."""
+    root = Path(os.environ.get("MARROWSCOPE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"real data not found at {root}: set MARROWSCOPE_DATA to the folder that holds pbc_fields and bccd")
+    return root
