@@ -1,0 +1,117 @@
+"""Checkpoints: weights, and everything needed to use and to trust them, in one file that cannot be half written.
+
+A checkpoint is a folder with `model.safetensors`; its header holds the taxonomy, the recipe, the hash of the training
+data, the code version, and the score threshold chosen on validation. Nothing is ever unpickled.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from marrowscope import __version__
+from marrowscope.cells.files import replacing
+from marrowscope.cells.taxonomy import Taxonomy
+from marrowscope.errors import BadCheckpoint, MarrowscopeError
+from marrowscope.model.config import ModelRecipe
+from marrowscope.model.rcnn import CellDetector
+
+WEIGHTS = "model.safetensors"
+FORMAT = "1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained detector with its provenance.
+
+    recipe: the whole training recipe as plain values, for the record. score_threshold: best macro F1 on validation.
+    metrics: the validation figures of `epoch`.
+    """
+
+    weights: Mapping[str, Tensor]
+    model: ModelRecipe
+    taxonomy: Taxonomy
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    data_hash: str = ""
+    epoch: int = 0
+    score_threshold: float = 0.5
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    code_version: str = __version__
+
+    def build(self) -> CellDetector:
+        """The detector, in eval mode, on the CPU. BadCheckpoint where weights and recipe do not belong together."""
+        detector = CellDetector(self.model, len(self.taxonomy), pretrained=False)
+        weights = {k: v.float() if v.is_floating_point() else v for k, v in self.weights.items()}
+        try:
+            detector.load_state_dict(weights)
+        except RuntimeError as e:
+            raise BadCheckpoint(
+                f"weights do not fit the detector described beside them ({str(e).splitlines()[1].strip()}). "
+                "The file was put together from two runs; train again or fetch it anew."
+            ) from None
+        return detector.eval().to(memory_format=torch.channels_last)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
+    """Write `folder/model.safetensors` aside, fsync, rename. `half`: float16 weights, for a file half the size."""
+    header = {
+        "taxonomy": checkpoint.taxonomy.to_dict(),
+        "model": checkpoint.model.model_dump(),
+        "recipe": dict(checkpoint.recipe),
+        "data_hash": checkpoint.data_hash,
+        "epoch": checkpoint.epoch,
+        "score_threshold": checkpoint.score_threshold,
+        "metrics": dict(checkpoint.metrics),
+        "code_version": checkpoint.code_version,
+    }
+    weights = {
+        k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous().clone()
+        for k, v in checkpoint.weights.items()
+    }
+    with replacing(folder / WEIGHTS) as aside:
+        save_file(weights, aside, metadata={"marrowscope": FORMAT, "checkpoint": json.dumps(header)})
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint folder (or its `model.safetensors`). BadCheckpoint for anything else."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / WEIGHTS
+    if not file.is_file():
+        hint = " Did you mean its `best` folder?" if (file.parent / "best" / WEIGHTS).is_file() else ""
+        raise BadCheckpoint(f"{path}: holds no {WEIGHTS}, so it is not a marrowscope checkpoint.{hint}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            weights = {k: opened.get_tensor(k) for k in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as e:
+        raise BadCheckpoint(f"{file}: not readable as safetensors ({e}). The file is cut short or foreign.") from None
+    if metadata.get("marrowscope") != FORMAT:
+        raise BadCheckpoint(
+            f"{file}: weights alone, or another program's. A marrowscope checkpoint carries its taxonomy and recipe; "
+            "to start training from foreign weights set model.trunk_weights in the recipe."
+        )
+    try:
+        header = json.loads(metadata["checkpoint"])
+        return Checkpoint(
+            weights=weights,
+            model=ModelRecipe.model_validate(header["model"]),
+            taxonomy=Taxonomy.from_dict(header["taxonomy"], where=str(file)),
+            recipe=header["recipe"],
+            data_hash=header["data_hash"],
+            epoch=header["epoch"],
+            score_threshold=header["score_threshold"],
+            metrics=header["metrics"],
+            code_version=header["code_version"],
+        )
+    except (KeyError, json.JSONDecodeError, ValidationError, TypeError, MarrowscopeError) as e:
+        raise BadCheckpoint(
+            f"{file}: its header cannot be read ({type(e).__name__}: {e}). It may come from a newer marrowscope."
+        ) from None

@@ -1,0 +1,377 @@
+"""Training: fields in, checkpoints out.
+
+RUN/best and RUN/last are checkpoints; RUN/log.jsonl has one line an epoch; RUN/tensorboard the same as curves;
+RUN/state.safetensors is what `--resume` reads. Chance depends on (seed, epoch, field) and on torch's generator, whose
+state is saved, so a resumed run ends with the very weights of an uninterrupted one on the CPU.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from marrowscope.cells.boxes import Boxes, as_boxes
+from marrowscope.cells.files import write_atomically
+from marrowscope.cells.taxonomy import Taxonomy
+from marrowscope.data.labelled import LabelledField, data_hash
+from marrowscope.detect.torch_runtime import TorchDetector
+from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
+from marrowscope.evaluation.average_precision import macro_ap50
+from marrowscope.evaluation.thresholds import choose_threshold
+from marrowscope.model.anchors import fit_anchor_sizes
+from marrowscope.model.checkpoint import Checkpoint, save_checkpoint
+from marrowscope.model.rcnn import CellDetector, batch_images
+from marrowscope.training.dataset import FieldDataset, Sample, collate
+from marrowscope.training.recipe import Recipe
+from marrowscope.training.sampling import EpochSampler, repeat_factors
+from marrowscope.training.state import STATE, RunState, load_state, random_state, save_state
+from marrowscope.training.validation import detect_labelled
+
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a run stands after a step: steps and epochs from 1."""
+
+    epoch: int
+    epochs: int
+    step_in_epoch: int
+    steps_in_epoch: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training left behind: the folder, and the log's last line."""
+
+    folder: Path
+    last: dict[str, Any]
+
+
+def learning_rate(recipe: Recipe, step: int, steps_in_epoch: int) -> float:
+    """The learning rate of optimiser step `step`, counted from 0; a function of nothing else, so it resumes itself."""
+    whole = steps_in_epoch * recipe.epochs
+    if recipe.schedule == "one cycle":
+        warmup = min(recipe.warmup_iterations, whole // 4)
+        if step < warmup:
+            share = 0.5 - 0.5 * math.cos(math.pi * (step + 1) / warmup)
+            return recipe.learning_rate * max(share, 0.02)
+        share = (step - warmup) / max(whole - warmup, 1)
+        return recipe.learning_rate * max(0.5 + 0.5 * math.cos(math.pi * share), 0.001)
+    warm = min(1.0, 0.1 + 0.9 * step / recipe.warmup_iterations) if recipe.warmup_iterations else 1.0
+    return float(recipe.learning_rate * warm * recipe.step_factor ** (step // steps_in_epoch // recipe.step_epochs))
+
+
+def fitted(recipe: Recipe, dataset: FieldDataset) -> Recipe:
+    """The recipe with `anchor_sizes = "fit"` replaced by sizes fitted to the dataset's boxes."""
+    if recipe.model.anchor_sizes != "fit":
+        return recipe
+    sizes = fit_anchor_sizes(_all_boxes(dataset), len(recipe.model.strides))
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"anchor_sizes": sizes})})
+
+
+def _all_boxes(dataset: FieldDataset) -> Boxes:
+    return as_boxes([box for field in dataset.boxes_per_field for box in field])
+
+
+def train(
+    fields: Sequence[LabelledField],
+    validation: Sequence[LabelledField],
+    taxonomy: Taxonomy,
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
+) -> Run:
+    """Train a detector by the recipe; see the module's text for what is left in `out`.
+
+    BadInput without training fields or where `out` already holds a run and `resume` is false. BadRecipe where a
+    resumed run would not be the same run. TrainingDiverged, naming the fields, when a loss is not finite.
+    """
+    if not any(len(f.boxes) for f in fields):
+        raise BadInput("no labelled cell to train on. Check the folder with `marrowscope data check`.")
+    accelerator = Accelerator(
+        mixed_precision=recipe.precision,
+        gradient_accumulation_steps=recipe.accumulate,
+        cpu=device == "cpu",
+        dataloader_config=DataLoaderConfiguration(),
+    )
+    if resume and not (out / STATE).is_file():
+        resume = False  # killed before its first save: the run starts over
+    if not resume and accelerator.is_main_process and (out / STATE).exists():
+        raise BadInput(f"{out}: holds a run already. Pass --resume to go on with it, or choose another folder.")
+    torch.manual_seed(recipe.seed)
+    dataset = FieldDataset(
+        fields,
+        taxonomy,
+        size=recipe.model.input_size,
+        augmentation=recipe.augmentation,
+        seed=recipe.seed,
+        cache_gib=recipe.cache_gib,
+    )
+    recipe = fitted(recipe, dataset)
+    trainer = _Trainer(recipe, dataset, list(validation), taxonomy, Path(out), accelerator, on_step, on_epoch)
+    if resume:
+        trainer.take_up(load_state(trainer.out))
+    return trainer.run()
+
+
+class _Trainer:
+    """One run. What it holds between steps is exactly a `RunState`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: FieldDataset,
+        validation: list[LabelledField],
+        taxonomy: Taxonomy,
+        out: Path,
+        accelerator: Accelerator,
+        on_step: Callable[[StepReport], None],
+        on_epoch: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.recipe, self.dataset, self.validation, self.taxonomy = recipe, dataset, validation, taxonomy
+        self.out, self.accelerator, self.on_step, self.on_epoch = out, accelerator, on_step, on_epoch
+        detector = CellDetector(recipe.model, len(taxonomy)).to(memory_format=torch.channels_last)
+        self.optimiser = _optimiser(recipe, detector)
+        self.model: nn.Module
+        self.model, self.optimiser = accelerator.prepare(detector, self.optimiser)
+        repeats = repeat_factors(dataset.labels_per_field, recipe.repeat_factor) if recipe.repeat_factor else None
+        self.sampler = EpochSampler(len(dataset), seed=recipe.seed, repeats=repeats)
+        hashed = data_hash(dataset.fields)
+        self.identity = {
+            # How often the state is saved, and by how many hands samples are made, changes no weight.
+            "recipe": json.loads(recipe.model_dump_json(exclude={"workers", "cache_gib", "save_minutes"})),
+            "data_hash": hashed,
+            "classes": list(taxonomy.names),
+            "processes": accelerator.num_processes,
+        }
+        self.epoch = self.position = self.step = 0
+        self.sums: dict[str, float] = {}
+        self.best = -1.0
+
+    def take_up(self, state: RunState) -> None:
+        """Go on from a saved state, if it is of this very run."""
+        for key, now in self.identity.items():
+            if state.identity.get(key) != now:
+                raise BadRecipe(
+                    f"{self.out}: cannot resume, {key} differs from the run begun there. "
+                    "Give the same data and recipe, or start another run."
+                )
+        bare = self.accelerator.unwrap_model(self.model)
+        bare.load_state_dict(state.model)
+        packed = self.optimiser.state_dict()
+        packed["state"] = state.optimiser
+        self.optimiser.load_state_dict(packed)
+        torch.set_rng_state(state.random)
+        self.epoch, self.position, self.step = state.epoch, state.position, state.step
+        self.sums, self.best = dict(state.sums), state.best
+
+    def run(self) -> Run:
+        """Every epoch that is still to come."""
+        last: dict[str, Any] = {}
+        if self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            lines = _kept_lines(self.out / LOG, self.epoch)
+            last = lines[-1] if lines else {}
+            write_atomically(self.out / LOG, "".join(json.dumps(line) + "\n" for line in lines))
+            write_atomically(self.out / "recipe.json", self.recipe.model_dump_json(indent=2) + "\n")
+        while self.epoch < self.recipe.epochs:
+            started = time.monotonic()
+            self._train_epoch()
+            seconds = time.monotonic() - started
+            self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                last = self._close_epoch(seconds)
+            self.epoch, self.position, self.sums = self.epoch + 1, 0, {}
+            self._save()
+        return Run(self.out, last)
+
+    @property
+    def steps_in_epoch(self) -> int:
+        """Optimiser steps of an epoch without repeats, from which the schedule is drawn."""
+        per_step = self.recipe.batch_size * self.recipe.accumulate * self.accelerator.num_processes
+        return max(math.ceil(len(self.dataset) / per_step), 1)
+
+    def _batches(self) -> tuple[Iterator[list[Sample]], int]:
+        """What is left of the epoch for this process, and how many batches that is."""
+        self.dataset.set_epoch(self.epoch)
+        self.sampler.set_epoch(self.epoch)
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        order = [int(i) for i in self.sampler.order()]
+        # Every process takes as many fields as the others: DDP waits for all of them at each step.
+        even = order + order[: -len(order) % ranks]
+        mine = even[rank::ranks][self.position :]
+        workers = min(self.recipe.workers, len(mine))
+        loader = DataLoader(
+            self.dataset,
+            batch_size=self.recipe.batch_size,
+            sampler=mine,
+            num_workers=workers,
+            collate_fn=collate,
+            generator=torch.Generator(),  # its own, so that starting workers leaves torch's alone
+            prefetch_factor=4 if workers else None,
+        )
+        return iter(loader), len(loader)
+
+    def _train_epoch(self) -> None:
+        self.model.train()
+        batches, count = self._batches()
+        done = self.position // self.recipe.batch_size
+        saved = time.monotonic()
+        for number, samples in enumerate(batches, 1):
+            rate = learning_rate(self.recipe, self.step, self.steps_in_epoch)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate * group["times"]
+            with self.accelerator.accumulate(self.model):
+                losses = self._losses(samples)
+                self.accelerator.backward(losses["total"])
+                if self.accelerator.sync_gradients and self.recipe.clip_norm:
+                    self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+                self.optimiser.step()
+                self.optimiser.zero_grad()
+            self.position += len(samples)
+            for name, value in losses.items():
+                self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+            self.sums["batches"] = self.sums.get("batches", 0.0) + 1
+            total = float(losses["total"].detach())
+            self.on_step(StepReport(self.epoch + 1, self.recipe.epochs, done + number, done + count, total, rate))
+            if self.accelerator.sync_gradients:
+                self.step += 1
+                if time.monotonic() - saved > 60 * self.recipe.save_minutes:
+                    self._save()
+                    saved = time.monotonic()
+
+    def _losses(self, samples: list[Sample]) -> dict[str, Tensor]:
+        device = self.accelerator.device
+        images = batch_images([s.image for s in samples]).to(device, non_blocking=True)
+        sizes = [(s.image.shape[1], s.image.shape[2]) for s in samples]
+        targets = [
+            {"boxes": s.boxes.to(device), "labels": s.labels.to(device), "ignored": s.ignored.to(device)} for s in samples
+        ]
+        names = ", ".join(s.name for s in samples)
+        try:
+            losses: dict[str, Tensor] = self.model(images, sizes, targets)
+        except TrainingDiverged as e:
+            raise TrainingDiverged(f"epoch {self.epoch + 1}, fields {names}: {e}") from e
+        if not torch.isfinite(losses["total"]):
+            raise TrainingDiverged(
+                f"epoch {self.epoch + 1}, fields {names}: the loss is {float(losses['total'])}. Look at these fields, "
+                "or lower learning_rate; the last good state is kept."
+            )
+        return losses
+
+    def _close_epoch(self, seconds: float) -> dict[str, Any]:
+        batches = self.sums.pop("batches", 1.0)
+        line: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "seconds": round(seconds, 2),
+            "learning_rate": learning_rate(self.recipe, max(self.step - 1, 0), self.steps_in_epoch),
+            "loss": {k: v / batches for k, v in sorted(self.sums.items())},
+        }
+        bare = self.accelerator.unwrap_model(self.model)
+        threshold = 0.5
+        if self.validation:
+            started = time.monotonic()
+            pairs = detect_labelled(TorchDetector(bare, self.taxonomy, device=self.accelerator.device), self.validation)
+            chosen = choose_threshold(pairs)
+            threshold = chosen.score
+            line |= {
+                "val_ap50": macro_ap50(pairs),
+                "val_f1": chosen.macro_f1,
+                "score_threshold": threshold,
+                "val_seconds": round(time.monotonic() - started, 2),
+            }
+        checkpoint = Checkpoint(
+            weights=bare.state_dict(),
+            model=self.recipe.model,
+            taxonomy=self.taxonomy,
+            recipe=json.loads(self.recipe.model_dump_json()),
+            data_hash=self.identity["data_hash"],
+            epoch=self.epoch + 1,
+            score_threshold=threshold,
+            metrics={k: v for k, v in line.items() if k.startswith("val_")},
+        )
+        save_checkpoint(self.out / "last", checkpoint)
+        score = line.get("val_ap50", float(self.epoch + 1))
+        if score > self.best:
+            self.best = score
+            save_checkpoint(self.out / "best", checkpoint)
+        with (self.out / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        _to_tensorboard(self.out / "tensorboard", line)
+        self.on_epoch(line)
+        return line
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        save_state(
+            self.out,
+            RunState(
+                model=self.accelerator.unwrap_model(self.model).state_dict(),
+                optimiser=self.optimiser.state_dict()["state"],
+                random=random_state(),
+                epoch=self.epoch,
+                position=self.position,
+                step=self.step,
+                sums=self.sums,
+                best=self.best,
+                identity=self.identity,
+            ),
+        )
+
+
+def _optimiser(recipe: Recipe, detector: CellDetector) -> torch.optim.Optimizer:
+    groups = []
+    for part, times in ((True, recipe.trunk_learning_rate), (False, 1.0)):
+        for decayed in (True, False):
+            # Biases and norms are not decayed by AdamW; SGD decays all, as the paper's does.
+            chosen = [
+                p
+                for n, p in detector.named_parameters()
+                if p.requires_grad and n.startswith("trunk.") == part and (p.ndim > 1 or recipe.optimiser == "sgd") == decayed
+            ]
+            decay = recipe.weight_decay if decayed else 0.0
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "times": times})
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+def _kept_lines(path: Path, epochs: int) -> list[dict[str, Any]]:
+    """The log's lines of the epochs that the state knows of: a line may be newer, or cut short by a power cut."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if line["epoch"] <= epochs:
+            lines.append(line)
+    return lines
+
+
+def _to_tensorboard(folder: Path, line: dict[str, Any]) -> None:
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in line["loss"].items():
+            writer.add_scalar(f"loss/{name}", value, line["epoch"])
+        for name, value in line.items():
+            if isinstance(value, int | float) and name != "epoch":
+                writer.add_scalar(name, value, line["epoch"])
