@@ -91,7 +91,7 @@ def test_a_log_raises_errors_or_keeps_them_and_always_keeps_warnings() -> None:
     for log in (strict, lenient):
         log.add(ProblemKind.TINY_BOX, "a.xml", "is tiny", "Look.")
     lenient.add(ProblemKind.REVERSED_BOX, "a.xml", "is reversed", "Turn it.")
-    with pytest.raises(BadAnnotation, match="^a.xml: is reversed. Turn it.$"):
+    with pytest.raises(BadAnnotation, match=r"^a\.xml: is reversed\. Turn it\.$"):
         strict.add(ProblemKind.REVERSED_BOX, "a.xml", "is reversed", "Turn it.")
     with pytest.raises(BadImage):
         strict.add(ProblemKind.MISSING_IMAGE, "a.xml", "has no image", "Restore it.")

@@ -18,7 +18,7 @@ def ours(pairs: list[EvaluatedField]) -> np.ndarray:
     return average_precisions(rank_classes(pool, match_within_class(pool, coco_iou_thresholds())))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from([0, 10, 20]), difficult=st.sampled_from([0.0, 0.3, 1.0]))
 def test_every_ap_is_that_of_faster_coco_eval(seed: int, grid: int, difficult: float) -> None:
     pairs = slow.random_fields(seed, grid=grid, difficult=difficult)
@@ -36,7 +36,7 @@ def test_ap_is_that_of_faster_coco_eval_on_many_fields() -> None:
     np.testing.assert_allclose(ours(pairs), slow.coco_results(pairs), rtol=0, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from([0, 20]))
 def test_every_ap_is_that_of_the_loops(seed: int, grid: int) -> None:
     pairs = slow.random_fields(seed, fields=4, grid=grid)
@@ -45,7 +45,7 @@ def test_every_ap_is_that_of_the_loops(seed: int, grid: int) -> None:
             np.testing.assert_allclose(ap, slow.average_precision(*slow.ranking(pairs, label, iou)), atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 1))
 def test_truncated_ap_is_the_ap_of_the_detections_above_the_threshold(seed: int, threshold: float) -> None:
     pairs = slow.random_fields(seed)
@@ -74,7 +74,7 @@ def test_macro_ap50_is_that_of_the_whole_evaluation(seed: int) -> None:
     assert macro_ap50(pairs) == evaluate(pairs, bootstrap=0).classes.of_all("ap50").value
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_a_false_detection_below_all_others_raises_no_ap(seed: int) -> None:
     pairs = slow.random_fields(seed)
@@ -92,7 +92,7 @@ def test_a_false_detection_below_all_others_raises_no_ap(seed: int) -> None:
     np.testing.assert_array_equal(ours(worse), ours(pairs))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_the_fields_changes_nothing(seed: int) -> None:
     pairs = slow.random_fields(seed)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from marrowscope.evaluation.average_precision import average_precisions, rank_classes, recall_points
 from marrowscope.evaluation.bootstrap import _recalls_passed, draw_weights, interval, weighted_average_precisions
 from marrowscope.evaluation.matching import coco_iou_thresholds, match_within_class, pool_fields
-from marrowscope.evaluation.metrics import METRICS, evaluate
+from marrowscope.evaluation.metrics import evaluate
+from marrowscope.evaluation.scores import METRICS
 from oracles import evaluation_oracle as slow
 
 

@@ -21,7 +21,7 @@ def found_of_field(pairs: list[EvaluatedField], number: int, found: np.ndarray) 
     return np.where(mine >= 0, mine - start, -1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from([0, 10, 20]))
 def test_matching_within_a_class_is_that_of_the_loops_at_every_threshold(seed: int, grid: int) -> None:
     pairs = slow.random_fields(seed, fields=3, grid=grid)
@@ -33,7 +33,7 @@ def test_matching_within_a_class_is_that_of_the_loops_at_every_threshold(seed: i
             assert [expected[d] for d in range(len(pair.detections))] == ours.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), grid=st.sampled_from([0, 10, 20]))
 def test_matching_by_place_alone_is_that_of_the_loops(seed: int, grid: int) -> None:
     pairs = slow.random_fields(seed, fields=3, grid=grid)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from marrowscope.cells.boxes import shift
 from marrowscope.cells.detections import Detections, GroundTruth
 from marrowscope.errors import BadInput
-from marrowscope.evaluation.metrics import METRICS, Evaluation, evaluate
+from marrowscope.evaluation.metrics import evaluate
 from marrowscope.evaluation.pairs import EvaluatedField
+from marrowscope.evaluation.scores import METRICS, Evaluation
 from oracles import evaluation_oracle as slow
 
 
@@ -29,7 +30,7 @@ def same(a: Evaluation, b: Evaluation) -> bool:
     return json.dumps(a.to_dict()) == json.dumps(b.to_dict())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 1), grid=st.sampled_from([0, 20]))
 def test_recall_precision_and_f1_are_those_of_the_loops(seed: int, threshold: float, grid: int) -> None:
     pairs = slow.random_fields(seed, grid=grid)
@@ -41,7 +42,7 @@ def test_recall_precision_and_f1_are_those_of_the_loops(seed: int, threshold: fl
         assert scores.detections[label] == len(rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_map_is_the_mean_of_the_ten_thresholds(seed: int) -> None:
     pairs = slow.random_fields(seed)
@@ -97,7 +98,7 @@ def test_the_order_of_the_fields_changes_no_number(seed: int) -> None:
     assert same(evaluate(shuffled, threshold=0.4, bootstrap=0), evaluate(pairs, threshold=0.4, bootstrap=0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.9))
 def test_a_lineage_finds_at_least_what_its_classes_find_where_cells_lie_apart(seed: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
@@ -126,7 +127,7 @@ def test_a_confused_class_is_right_by_lineage() -> None:
     assert result.confusion[0, 1] == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 1))
 def test_the_confusion_matrix_is_that_of_the_loops(seed: int, threshold: float) -> None:
     pairs = slow.random_fields(seed)

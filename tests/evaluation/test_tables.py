@@ -10,9 +10,10 @@ import pytest
 from marrowscope.cells.detections import Detections, GroundTruth
 from marrowscope.cells.taxonomy import Taxonomy, load_taxonomy
 from marrowscope.errors import BadInput
-from marrowscope.evaluation.metrics import Estimate, Evaluation, evaluate
+from marrowscope.evaluation.metrics import evaluate
 from marrowscope.evaluation.pairs import EvaluatedField
 from marrowscope.evaluation.paper import COLUMNS, paper_results
+from marrowscope.evaluation.scores import Estimate, Evaluation
 from marrowscope.evaluation.tables import Table, compare, lineage_table, summary_table, table2, table3
 from oracles import evaluation_oracle as slow
 

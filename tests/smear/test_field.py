@@ -38,7 +38,7 @@ def plan(seed: int, *, width: int = 640, height: int = 480, cells: int | None = 
 
 def test_the_same_seed_gives_the_same_pixels_and_truth_whatever_ran_before():
     first, truth = draw_field(41, **SMALL)
-    np.random.seed(1)  # noqa: NPY002 - the point is that global state does not matter
+    np.random.seed(1)
     draw_field(42, **SMALL)
     second, truth_again = draw_field(41, **SMALL)
     assert digest(first.pixels) == digest(second.pixels)
@@ -117,19 +117,19 @@ def test_what_a_box_holds_is_not_empty_background():
 
 def test_a_cell_cut_by_the_border_shows_enough_of_itself():
     cut = 0
-    for seed in range(12):
-        drawn = plan(seed, width=320, height=240)
+    for seed in range(8):
+        drawn = plan(seed, width=160, height=120)
         for cell in drawn.cells:
             _, here = drawn.place_of(cell)
             share = cell.painted.mask[here].sum() / cell.painted.mask.sum()
             assert share > LEAST_VISIBLE - 0.05
             cut += share < 0.95
-    assert cut > 10
+    assert cut > 6
 
 
 def test_cells_touch_but_do_not_hide_each_other():
-    for seed in range(8):
-        discs = plan(seed, width=320, height=240, cells=40).discs_um
+    for seed in range(3):
+        discs = plan(seed, width=160, height=120, cells=40).discs_um
         apart = np.hypot(*(discs[:, None, :2] - discs[None, :, :2]).transpose(2, 0, 1))
         together = discs[:, None, 2] + discs[None, :, 2]
         others = ~np.eye(len(discs), dtype=bool)
@@ -155,8 +155,8 @@ def test_twice_the_pixels_of_the_painting_doubles_the_truth_exactly():
 
 def test_a_field_holds_about_fourteen_cells_of_the_right_size():
     counts, sides = [], []
-    for seed in range(40):
-        drawn = plan(seed, width=320, height=240)
+    for seed in range(24):
+        drawn = plan(seed, width=160, height=120)
         counts.append(len(drawn.cells))
         sides += [2 * cell.radius_um / 0.033 for cell in drawn.cells]
     assert 12 < np.mean(counts) < 15.5
@@ -170,7 +170,7 @@ def test_as_many_cells_as_asked_for_are_drawn():
 
 
 def test_a_field_too_full_holds_fewer_cells():
-    assert 20 < len(draw_field(1, width=320, height=240, cells=500)[1]) < 120
+    assert 20 < len(draw_field(1, width=160, height=120, cells=130)[1]) < 110
 
 
 def test_fields_of_one_specimen_share_their_stain():
@@ -185,14 +185,14 @@ def test_fields_of_one_specimen_share_their_stain():
 
 def test_balanced_fields_draw_every_class():
     seen = set()
-    for seed in range(12):
+    for seed in range(6):
         drawn = draw_field(
             seed,
-            width=264,
-            height=198,
+            width=160,
+            height=120,
             taxonomy=load_taxonomy("liu2022-21"),
             frequencies=Frequencies.BALANCED,
-            cells=15,
+            cells=20,
         )[1]
         seen |= set(drawn.labels.tolist())
     assert seen == set(range(21))

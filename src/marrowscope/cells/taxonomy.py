@@ -57,7 +57,8 @@ class CellClass:
         yield from (s for s in (self.name, self.code, self.paper, self.chinese, *self.aliases) if s)
 
 
-def _key(spelling: str) -> str:
+def spelling_key(spelling: str) -> str:
+    """What two spellings of one label share: case, '_', '-' and double spaces do not matter."""
     return " ".join(spelling.replace("_", " ").replace("-", " ").casefold().split())
 
 
@@ -79,7 +80,7 @@ class Taxonomy:
         # A name outranks an alias: the word "myelocyte" belongs to the class so named, whoever borrows it.
         aliases = self._spelled(lambda c: tuple(c.spellings())[2:])
         index = aliases | self._spelled(lambda c: (c.name, c.code))
-        if self.other is not None and _key(self.other) not in index:
+        if self.other is not None and spelling_key(self.other) not in index:
             raise BadTaxonomy(f"scheme '{self.name}': other = '{self.other}' is not one of its classes.")
         object.__setattr__(self, "_index", index)
 
@@ -87,7 +88,7 @@ class Taxonomy:
         index: dict[str, int] = {}
         for i, cell in enumerate(self.classes):
             for spelling in spellings(cell):
-                if (taken := index.setdefault(_key(spelling), i)) != i:
+                if (taken := index.setdefault(spelling_key(spelling), i)) != i:
                     raise BadTaxonomy(
                         f"scheme '{self.name}': '{spelling}' stands for two classes "
                         f"({self.classes[taken].code}, {cell.code}). Remove it from one."
@@ -116,9 +117,9 @@ class Taxonomy:
 
     def find(self, spelling: str) -> int | None:
         """Index of the class with this name, code or alias (case, '_', '-' do not matter); else `other`, else None."""
-        found = self._index.get(_key(spelling))
+        found = self._index.get(spelling_key(spelling))
         if found is None and self.other is not None:
-            found = self._index[_key(self.other)]
+            found = self._index[spelling_key(self.other)]
         return found
 
     def index(self, spelling: str) -> int:
@@ -185,7 +186,7 @@ class Taxonomy:
 
         Two spellings of one word stay two classes here: only a scheme of the lab's own may decide to merge them.
         """
-        classes = []
+        classes: list[CellClass] = []
         for label in labels:
             word = find_word(label)
             if word is None or any(c.code == word.code for c in classes):
@@ -226,13 +227,13 @@ def _lexicon_index() -> dict[str, CellClass]:
     for spelled in (lambda c: (c.name,), lambda c: c.spellings()):
         for word in lexicon():
             for spelling in spelled(word):
-                index.setdefault(_key(spelling), word)
+                index.setdefault(spelling_key(spelling), word)
     return index
 
 
 def find_word(spelling: str) -> CellClass | None:
     """The word with this name, code, paper name or alias; None if nobody knows it."""
-    return _lexicon_index().get(_key(spelling))
+    return _lexicon_index().get(spelling_key(spelling))
 
 
 def builtin_schemes() -> tuple[str, ...]:

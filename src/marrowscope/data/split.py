@@ -5,9 +5,8 @@ about new patients needs `by_specimen`, which keeps each specimen on one side.
 
 Both are random by their seed but stratified, so that rare classes are not left to luck: groups are dealt out class by
 class, the rarest first, to the side that lacks it most (iterative stratification: Sechidis, Tsoumakas and Vlahavas,
-ECML PKDD 2011). A class that occurs in two groups or more comes to both sides, unless every way to bring it
-there would take another class from one. The result depends on the fields and the seed, not on the order in which the
-fields are given.
+ECML PKDD 2011). A class that occurs in two groups or more comes to both sides, unless moving any one group there would
+take another class away. The result depends on the fields and the seed, not on the order in which the fields are given.
 """
 
 from collections.abc import Iterable, Sequence

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from marrowscope.cells.boxes import as_boxes
 from marrowscope.cells.files import write_atomically

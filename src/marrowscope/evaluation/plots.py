@@ -1,6 +1,7 @@
 """Pictures: the averaged precision-recall curve (paper Figure 2), one for every class, and the confusion matrix.
 
-Figures are made with matplotlib's objects alone: no window, no global state, nothing to close. Colours are those of Okabe and Ito (Color Universal Design, 2008), told apart with any colour vision; lines differ in dash as well.
+Figures are made with matplotlib's objects alone: no window, no global state, nothing to close. Colours are those of
+Okabe and Ito (Color Universal Design, 2008), told apart with any colour vision; lines differ in dash as well.
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,8 @@ from marrowscope.cells.files import replacing
 from marrowscope.errors import BadInput
 from marrowscope.evaluation.average_precision import recall_points
 from marrowscope.evaluation.matching import Floats
-from marrowscope.evaluation.metrics import Evaluation
 from marrowscope.evaluation.paper import paper_results
+from marrowscope.evaluation.scores import Evaluation
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))

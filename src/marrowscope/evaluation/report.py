@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from marrowscope.cells.files import write_atomically
 from marrowscope.errors import BadInput
 from marrowscope.evaluation.average_precision import recall_points
-from marrowscope.evaluation.metrics import Evaluation
 from marrowscope.evaluation.plots import plot_class_curves, plot_confusion, plot_curves, save_figure
+from marrowscope.evaluation.scores import Evaluation
 from marrowscope.evaluation.tables import Table, compare, lineage_table, summary_table, table2, table3
 
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from marrowscope.errors import BadInput
-from marrowscope.evaluation.metrics import METRICS, WEAKEST, Estimate, Evaluation, Scores
 from marrowscope.evaluation.paper import COLUMNS, paper_results
+from marrowscope.evaluation.scores import METRICS, WEAKEST, Estimate, Evaluation, Scores
 
 Cell = str | int | float | Estimate | None
 

@@ -73,5 +73,3 @@ def ranked_losses(
         "sorting": ranked.sorting,
         "box_error": box.detach(),
     }
-
-

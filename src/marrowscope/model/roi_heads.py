@@ -61,7 +61,9 @@ class _CellHeads(RoIHeads):
         """Logits (R, outputs) -> scores (R, classes)."""
         raise NotImplementedError
 
-    def read(self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]) -> tuple[Any, Any]:
+    def read(
+        self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
         """Class logits and box deltas of the proposals."""
         logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, sizes)))
         return logits.float(), deltas.float()
@@ -125,27 +127,26 @@ class RankedRoIHeads(_CellHeads):
         targets: list[dict[str, Tensor]],
     ) -> dict[str, Tensor]:
         """The pair (proposal, its cell's class) is positive; the same proposal's other classes are negatives."""
-        truth_boxes = [t["boxes"] for t in targets]
-        proposals = self.add_gt_proposals(proposals, truth_boxes)
-        matched, labels = self.assign_targets_to_proposals(proposals, truth_boxes, [t["labels"] + 1 for t in targets])
-        truth = [t[m] if len(t) else p.new_zeros(len(p), 4) for t, m, p in zip(truth_boxes, matched, proposals, strict=True)]
-        off = torch.cat([overlap_with(p, t["ignored"]) > IGNORED_OVERLAP for p, t in zip(proposals, targets, strict=True)])
+        cells = [t["boxes"] for t in targets]
+        proposals = self.add_gt_proposals(proposals, cells)
+        matched, labels = self.assign_targets_to_proposals(proposals, cells, [t["labels"] + 1 for t in targets])
+        # A field without cells has nothing to index, and none of its rows is positive.
+        truth = torch.cat([c[m] if len(c) else c.new_zeros(len(m), 4) for c, m in zip(cells, matched, strict=True)])
+        off = torch.cat([overlap_with(p, t["ignored"]) for p, t in zip(proposals, targets, strict=True)])
         logits, deltas = self.read(features, proposals, sizes)
         flat_labels = torch.cat(labels) - 1  # -1 is background from here on
         rows = torch.where(flat_labels >= 0)[0]
         label = flat_labels[rows]
         positive = torch.zeros_like(logits, dtype=torch.bool)
         positive[rows, label] = True
-        ignore = (off & (flat_labels < 0))[:, None].expand_as(logits)
+        ignore = ((off > IGNORED_OVERLAP) & (flat_labels < 0))[:, None].expand_as(logits)
         decoded = self.box_coder.decode(deltas[rows], [torch.cat(proposals)[rows]]).reshape(len(rows), -1, 4)
         if len(rows):
             decoded = decoded[torch.arange(len(rows)), label if decoded.shape[1] > 1 else torch.zeros_like(label)]
         else:
             decoded = deltas[rows].reshape(-1, 4)
-        box, ious = ranked_box_loss(self.recipe, decoded, torch.cat(truth)[rows], logits[rows, label])
-        losses = ranked_losses(
-            self.recipe, logits.flatten(), positive.flatten(), ious, ignore.flatten(), box
-        )
+        box, ious = ranked_box_loss(self.recipe, decoded, truth[rows], logits[rows, label])
+        losses = ranked_losses(self.recipe, logits.flatten(), positive.flatten(), ious, ignore.flatten(), box)
         return {f"roi_{k}": v for k, v in losses.items()}
 
 

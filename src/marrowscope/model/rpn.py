@@ -58,5 +58,3 @@ def proposal_network(recipe: ModelRecipe, anchor_generator: Any, head: Any) -> R
     top = {"training": recipe.pre_nms_proposals, "testing": recipe.pre_nms_proposals}
     kept = {"training": recipe.training_proposals, "testing": recipe.detection_proposals}
     return RegionProposalNetwork(anchor_generator, head, 0.7, 0.3, 256, 0.5, top, kept, 0.7)
-
-

@@ -8,8 +8,8 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import FrozenBatchNormAct2d
-from timm.utils.model import freeze_batch_norm_2d
+from timm.layers.norm_act import FrozenBatchNormAct2d
+from timm.utils import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torchvision.ops import FrozenBatchNorm2d
@@ -20,21 +20,22 @@ from marrowscope.model.imagenet import load_trunk_weights
 
 
 class Trunk(nn.Module):
-    """A timm feature extractor: images (B, 3, H, W) normalised -> one map a stride, fine to coarse."""
+    """A timm feature extractor: images (B, 3, H, W) in grey levels -> one map a stride, fine to coarse."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, recipe: ModelRecipe, *, pretrained: bool) -> None:
         """`pretrained=False` builds the same layers without reading weights: a checkpoint is about to fill them."""
         super().__init__()
         strides = [s for s in recipe.strides if s <= 32]
         indices = _indices_of(recipe.trunk, strides)
-        self.body: nn.Module = timm.create_model(recipe.trunk, features_only=True, out_indices=indices, pretrained=False)
-        info: Any = self.body.feature_info
-        self.channels: list[int] = info.channels()
-        config: dict[str, Any] = timm.get_pretrained_cfg(recipe.trunk).to_dict() if timm.is_model_pretrained(
-            recipe.trunk
-        ) else {}
-        self.register_buffer("mean", torch.tensor(config.get("mean", (0.5, 0.5, 0.5))).view(1, 3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(config.get("std", (0.5, 0.5, 0.5))).view(1, 3, 1, 1) * 255)
+        self.body = _features(recipe.trunk, out_indices=indices)
+        self.channels: list[int] = self.body.feature_info.channels()
+        described = timm.get_pretrained_cfg(recipe.trunk) if timm.is_model_pretrained(recipe.trunk) else None
+        mean, std = (described.mean, described.std) if described else ((0.5,) * 3, (0.5,) * 3)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
         source = None if recipe.trunk_weights == "none" or not pretrained else recipe.trunk_weights
         load_trunk_weights(self.body, source)
         if recipe.trunk_norm == "frozen":
@@ -53,16 +54,20 @@ class Trunk(nn.Module):
         return maps
 
 
-def _indices_of(trunk: str, strides: list[int]) -> tuple[int, ...]:
-    """The timm feature indices that have these strides."""
+def _features(trunk: str, **options: Any) -> Any:
+    """The trunk as timm builds it for features, with random weights."""
     try:
-        info = timm.create_model(trunk, features_only=True, pretrained=False).feature_info
+        return timm.create_model(trunk, features_only=True, pretrained=False, **options)
     except (RuntimeError, AttributeError, TypeError) as e:
         raise BadRecipe(
             f"trunk = '{trunk}': timm cannot build it with features_only ({str(e).splitlines()[0]}). "
             "See `timm.list_models()`; resnet101 and tf_efficientnet_lite0 are known to work."
         ) from None
-    reductions = info.reduction()
+
+
+def _indices_of(trunk: str, strides: list[int]) -> tuple[int, ...]:
+    """The timm feature indices that have these strides."""
+    reductions = _features(trunk).feature_info.reduction()
     if missing := [s for s in strides if s not in reductions]:
         raise BadRecipe(f"trunk = '{trunk}' has no features at stride {missing}; it has {reductions}.")
     return tuple(reductions.index(s) for s in strides)
@@ -71,7 +76,7 @@ def _indices_of(trunk: str, strides: list[int]) -> tuple[int, ...]:
 def _parameters_up_to(trunk: str, stride: int) -> set[str]:
     """Names of the parameters that the features at this stride depend on, found by asking autograd."""
     (index,) = _indices_of(trunk, [stride])
-    probe = timm.create_model(trunk, features_only=True, out_indices=(index,), pretrained=False).eval()
+    probe = _features(trunk, out_indices=(index,)).eval()
     with torch.enable_grad():
         probe(torch.zeros(1, 3, 64, 64))[0].sum().backward()
     return {name for name, parameter in probe.named_parameters() if parameter.grad is not None}
@@ -96,7 +101,7 @@ def fold_frozen_norms(network: nn.Module) -> None:
     The trained parameter stays the convolution's own weight, so optimiser and weight decay see what they saw before.
     """
     made_by: dict[int, nn.Conv2d] = {}
-    pairs: list[tuple[nn.Conv2d, nn.Module]] = []
+    pairs: list[tuple[nn.Conv2d, Any]] = []
     outputs: list[Tensor] = []  # kept alive so that no id is used twice
 
     def remember(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -117,9 +122,8 @@ def fold_frozen_norms(network: nn.Module) -> None:
 
     parents = {child: (parent, name) for parent in network.modules() for name, child in parent.named_children()}
     for convolution, norm in pairs:
-        weight, bias, mean, var, eps = (getattr(norm, n) for n in ("weight", "bias", "running_mean", "running_var", "eps"))
-        scale = weight * (var + eps).rsqrt()
-        shift = bias - mean * scale
+        scale: Tensor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift: Tensor = norm.bias - norm.running_mean * scale
         if convolution.bias is not None:
             shift = shift + convolution.bias.detach() * scale
         convolution.bias = nn.Parameter(shift.detach().clone(), requires_grad=False)

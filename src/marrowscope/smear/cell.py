@@ -74,7 +74,6 @@ def paint_cell(kind: Morphology, rng: np.random.Generator, um_per_px: float, sta
     grid = Grid.around(outline.reach + 0.6, um_per_px)
     cell_distance = _frayed(outline.distance(grid), grid, edge_rng)
     nuclear_distance, centre = _place_nucleus(kind, place_rng, outline, grid, cell_distance)
-    nuclear_distance = _frayed(nuclear_distance, grid, edge_rng)
     nucleus = soft_inside(nuclear_distance, um_per_px)
 
     light = cytoplasm_light(kind, body_rng, grid, outline, cell_distance, nuclear_distance, centre, stain)
@@ -109,7 +108,7 @@ def _place_nucleus(
     nucleus = chained(rng, kind.shape, area) if kind.shape in CHAINS else notched(rng, kind.shape, area)
     away = off_centre * max(float(np.sqrt(outline.area / np.pi)) - nucleus.reach - 0.15, 0.0)
     centre = (away * float(np.cos(where)), away * float(np.sin(where)))
-    distance = nucleus.distance(grid.seen_from(*centre, turn))
+    distance = _frayed(nucleus.distance(grid.seen_from(*centre, turn)), grid, rng)
     # A nucleus presses against the membrane but never through it; the smooth maximum rounds the corners.
     edge, blend_um = cell_distance + np.float32(0.3), np.float32(0.7)
     close = np.maximum(blend_um - np.abs(distance - edge), 0)

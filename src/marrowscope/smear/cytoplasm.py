@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from marrowscope.smear import texture
-from marrowscope.smear.brush import Light, between, how_many, mix_toward, soft_inside
+from marrowscope.smear.brush import Light, between, dim, how_many, mix_toward, shaded, soft_inside
 from marrowscope.smear.morphology import Granules, Morphology
 from marrowscope.smear.shape import Grid, Outline
 from marrowscope.smear.stain import Stain
@@ -37,12 +37,12 @@ def cytoplasm_light(
     toward_rim = np.exp(np.minimum(cell_distance, 0) / np.float32(1.3)) + mottle * (
         np.float32(0.35) * cloud + np.float32(0.3) * coarse
     )
-    light = body + np.clip(toward_rim, -0.6, 1.3)[..., None] * (rim - body)
+    light = shaded(body, rim, np.clip(toward_rim, -0.6, 1.3))
     grain_depth = np.float32(0.035) + np.float32(0.05) * mottle
     # The membrane is a thin darker line, uneven where the cell is thin.
     line = np.exp(-np.square((cell_distance + np.float32(0.25)) / np.float32(0.24)))
     line *= np.clip(np.float32(0.07) + np.float32(0.05) * coarse, 0, 0.2)
-    light *= ((1 + grain_depth * (np.float32(0.6) * fine + np.float32(0.5) * dust)) * (1 - line))[..., None]
+    dim(light, (1 + grain_depth * (np.float32(0.6) * fine + np.float32(0.5) * dust)) * (1 - line))
 
     if kind.hof > 0:
         # The pale court of the Golgi zone lies beside the nucleus, toward the middle of the cell.
@@ -58,7 +58,7 @@ def cytoplasm_light(
         reach = share * float(outline.at(np.asarray(angle)))
         hole = grid.seen_from(reach * float(np.cos(angle)), reach * float(np.sin(angle))).radius - np.float32(size_um)
         mix_toward(light, stain.colour(_VACUOLE), np.float32(0.85) * soft_inside(hole, grid.um_per_px))
-    return np.asarray(light, np.float32)
+    return light
 
 
 def granule_cover(granules: Granules, rng: np.random.Generator, outline: Outline, grid: Grid) -> tuple[Plane, Plane]:

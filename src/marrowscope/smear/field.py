@@ -14,7 +14,7 @@ from marrowscope.cells.detections import GroundTruth
 from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy, load_taxonomy
 from marrowscope.smear import texture
-from marrowscope.smear.brush import Light, overlap
+from marrowscope.smear.brush import Light, mix_toward, overlap
 from marrowscope.smear.cell import PaintedCell
 from marrowscope.smear.photograph import photograph
 from marrowscope.smear.plan import FIELD_AREA_UM2, FIELD_WIDTH_UM, FieldPlan, plan_field
@@ -98,4 +98,4 @@ def _paste(light: Light, painted: PaintedCell, place: tuple[tuple[slice, slice],
     below = light[there]
     # A little of what lies beneath shines through.
     seen = painted.light[here] * (1 - np.float32(0.22) * (1 - below))
-    below += painted.cover[here][..., None] * (seen - below)
+    mix_toward(below, seen, painted.cover[here])

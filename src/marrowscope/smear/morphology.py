@@ -93,14 +93,14 @@ MORPHOLOGIES: tuple[Morphology, ...] = (
     ),
     Morphology(
         "PLASMABLAST", 331, (13.5, 17.0), (0.52, 0.64), Shape.ROUND, Chromatin.FINE,
-        (92, 46, 138), (160, 108, 184), (104, 114, 184), (80, 88, 166), off_centre=(0.6, 0.95), elongation=(0.1, 0.3),
+        (78, 36, 126), (144, 92, 172), (104, 114, 184), (80, 88, 166), off_centre=(0.6, 0.95), elongation=(0.1, 0.3),
         nucleoli=(1, 3), nucleolus_um=(0.8, 1.2), hof=0.5, mottle=0.5, waviness=0.035,
     ),
     Morphology(
         "PROMYELO", 398, (15.5, 20.0), (0.50, 0.62), Shape.OVAL, Chromatin.GRANULAR,
         (88, 44, 134), (156, 104, 182), (164, 158, 208), (138, 138, 200), off_centre=(0.5, 0.95), nucleoli=(1, 3),
         nucleolus_um=(0.7, 1.1), hof=0.5, mottle=0.45,
-        granules=(Granules((100, 170), (0.17, 0.30), (112, 26, 112), over_nucleus=True),),
+        granules=(Granules((90, 150), (0.17, 0.30), (112, 26, 112), over_nucleus=True),),
     ),
     Morphology(
         "MEGALO_POLY", 464, (13.8, 17.5), (0.44, 0.56), Shape.ROUND, Chromatin.LACY,

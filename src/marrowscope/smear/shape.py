@@ -241,7 +241,7 @@ def _band(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.flo
 def _lobes(rng: np.random.Generator, lobes: int, *, spread: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     sizes = rng.uniform(0.40, 0.54, lobes)
     # Lobes stand on an arc, far enough apart for a thread to show between them.
-    gap = rng.uniform(0.16, 0.30, lobes - 1)
+    gap = rng.uniform(0.28, 0.42, lobes - 1)
     steps = sizes[:-1] + sizes[1:] + gap
     turn = rng.uniform(0.9, 1.35) / spread * rng.choice([-1, 1])
     heading, wobble = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.25, lobes - 1)

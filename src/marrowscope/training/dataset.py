@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from marrowscope.cells.boxes import scale as scale_boxes
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.images import read_image
 from marrowscope.data.labelled import LabelledField
+from marrowscope.detect.prepare import fit, resize_to
 from marrowscope.errors import BadAnnotation
 from marrowscope.training.augment import Augmentation, augment
 
@@ -49,16 +49,6 @@ def collate(samples: Iterable[Sample]) -> list[Sample]:
     return list(samples)
 
 
-def fitted_size(width: int, height: int, size: tuple[int, int], *, enlarge: bool = False) -> tuple[int, int]:
-    """(width, height) of a field made to fit inside `size` at its own aspect; enlarged only where asked."""
-    if not (width > 0 and height > 0 and size[0] > 0 and size[1] > 0):
-        raise ValueError(f"sizes must be positive, got {width} x {height} into {size[0]} x {size[1]}")
-    factor = min(size[0] / width, size[1] / height)
-    if not enlarge:
-        factor = min(factor, 1.0)
-    return max(round(width * factor), 1), max(round(height * factor), 1)
-
-
 @dataclass(frozen=True, eq=False)
 class _Cells:
     """The usable cells of one field, in resized pixels."""
@@ -84,13 +74,13 @@ class FieldDataset(torch.utils.data.Dataset[Sample]):
         augmentation: Augmentation,
         seed: int,
         cache_gib: float = 4.0,
-        enlarge: bool = False,
     ) -> None:
         self.fields = tuple(fields)
         self.taxonomy = taxonomy
         self.augmentation = augmentation
         self.seed = seed
-        self.sizes = tuple(fitted_size(f.width, f.height, size, enlarge=enlarge) for f in self.fields)
+        fits = [fit(f.width, f.height, size) for f in self.fields]
+        self.sizes = tuple((f.width, f.height) for f in fits)
         self._cells = tuple(_usable_cells(f, taxonomy, s) for f, s in zip(self.fields, self.sizes, strict=True))
         self._cache = _PixelCache([(h, w, 3) for w, h in self.sizes], int(cache_gib * 2**30))
         # Persistent workers keep their copy of this object from epoch to epoch; the number itself is shared.
@@ -159,12 +149,7 @@ def _read_resized(field: LabelledField, size: tuple[int, int]) -> NDArray[np.uin
             f"{field.image_path}: the image is {image.width} x {image.height}, its labels are for "
             f"{field.width} x {field.height}. Give the image and the labels of the same field."
         )
-    pixels = image.pixels
-    if pixels.shape[:2] == (size[1], size[0]):
-        return pixels
-    shrinks = pixels.shape[1] >= size[0]
-    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+    return resize_to(image, size)
 
 
 class _PixelCache:

@@ -261,9 +261,7 @@ class _Trainer:
         device = self.accelerator.device
         images = batch_images([s.image for s in samples]).to(device, non_blocking=True)
         sizes = [(s.image.shape[1], s.image.shape[2]) for s in samples]
-        targets = [
-            {"boxes": s.boxes.to(device), "labels": s.labels.to(device), "ignored": s.ignored.to(device)} for s in samples
-        ]
+        targets = [{k: getattr(s, k).to(device) for k in ("boxes", "labels", "ignored")} for s in samples]
         names = ", ".join(s.name for s in samples)
         try:
             losses: dict[str, Tensor] = self.model(images, sizes, targets)
@@ -338,21 +336,23 @@ class _Trainer:
 
 
 def _optimiser(recipe: Recipe, detector: CellDetector) -> torch.optim.Optimizer:
-    groups = []
-    for part, times in ((True, recipe.trunk_learning_rate), (False, 1.0)):
-        for decayed in (True, False):
-            # Biases and norms are not decayed by AdamW; SGD decays all, as the paper's does.
-            chosen = [
-                p
-                for n, p in detector.named_parameters()
-                if p.requires_grad and n.startswith("trunk.") == part and (p.ndim > 1 or recipe.optimiser == "sgd") == decayed
-            ]
-            decay = recipe.weight_decay if decayed else 0.0
-            if chosen:
-                groups.append({"params": chosen, "weight_decay": decay, "times": times})
+    # Biases and norms are not decayed by AdamW; SGD decays all, as the paper's does.
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in detector.named_parameters():
+        if parameter.requires_grad:
+            decayed = parameter.ndim > 1 or recipe.optimiser == "sgd"
+            groups.setdefault((name.startswith("trunk."), decayed), []).append(parameter)
+    described = [
+        {
+            "params": parameters,
+            "weight_decay": recipe.weight_decay if decayed else 0.0,
+            "times": recipe.trunk_learning_rate if in_trunk else 1.0,
+        }
+        for (in_trunk, decayed), parameters in groups.items()
+    ]
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        return torch.optim.SGD(described, lr=recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.AdamW(described, lr=recipe.learning_rate)
 
 
 def _kept_lines(path: Path, epochs: int) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0)
     schedule: Literal["step", "one cycle"] = "step"
-    """`step`: times `step_factor` every `step_epochs`; `one cycle`: cosine up over the warm-up, cosine down to nothing."""
+    """`step`: times `step_factor` every `step_epochs`; `one cycle`: a cosine up over the warm-up, one down."""
     step_epochs: int = Field(4, gt=0)
     step_factor: float = Field(0.3, gt=0, le=1)
     warmup_iterations: int = Field(500, ge=0)
@@ -62,7 +62,7 @@ class Recipe(BaseModel):
     """How often the state is saved within an epoch."""
 
     def changed(self, settings: Iterable[str]) -> "Recipe":
-        """This recipe with `key=value` settings, dots for tables: `model.sort_weight=0.25`. BadRecipe names what is wrong."""
+        """The recipe with `key=value` settings, dots for tables: `model.sort_weight=0.25`. Else BadRecipe."""
         values = self.model_dump()
         for setting in settings:
             key, sign, text = setting.partition("=")

@@ -1,0 +1,113 @@
+"""`marrowscope detect`: cells of any pictures, as files and pictures, with a differential."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads
+
+if TYPE_CHECKING:
+    from marrowscope.cells.differential import Differential
+    from marrowscope.detect.outputs import Format
+
+SOME_FAILED = 1
+
+
+def detect(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder (RUN/best), or `demo` for the shipped model.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images, folders or patterns; `-` reads a list from stdin, one path a line.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="json is always written; add csv, voc, coco, yolo, geojson (QuPath), by commas."),
+    ] = "json,csv",
+    overlay: Annotated[
+        bool, typer.Option("--overlay/--no-overlay", help="Draw boxes and names on every picture.")
+    ] = True,
+    score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Leave out detections below this; else the checkpoint's own threshold."),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Read folders with all below them.")] = False,
+    device: Device = "auto",
+    threads: Threads = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be read; detect nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find and name the cells of pictures; write detections, overlays and a differential with exact intervals.
+
+    A picture that cannot be read is named and skipped, and the exit code is then 1.
+
+    \b
+    Examples:
+      marrowscope detect runs/first/best field_001.jpg field_002.jpg --out found
+      marrowscope detect demo smear_folder --recursive --format json,geojson --out found
+      find . -name '*.jpg' | marrowscope detect runs/first/best - --out found --no-overlay
+    """  # noqa: D301 (\b keeps the lines)
+    from marrowscope.detect.sources import find_images
+
+    terminal = Terminal(quiet)
+    chosen = _formats(formats)
+    images = find_images(paths, recursive=recursive, leave_out=out)
+    if dry_run:
+        terminal.say(f"{len(images)} pictures, by {checkpoint}, to {out}: {', '.join(['json', *chosen])}")
+        for image in images:
+            terminal.say(f"  {image}")
+        return
+    from marrowscope.assemble import open_detector, use_threads
+    from marrowscope.detect.run import detect_paths
+
+    use_threads(threads)
+    opened = open_detector(checkpoint, device=device)
+    with terminal.progress("detecting", "pictures") as advance:
+        run = detect_paths(
+            opened.detector,
+            images,
+            out,
+            formats=chosen,
+            score=opened.score_threshold if score is None else score,
+            overlay=overlay,
+            about={"checkpoint": checkpoint},
+            progress=advance,
+        )
+    tell_differential(terminal, run.differential)
+    rate = f", {run.fields / run.seconds:.1f} a second" if run.seconds > 0 else ""
+    terminal.say(f"{run.cells} cells in {run.fields} pictures{rate}")
+    terminal.say(f"  {out / 'detections.json'}     every cell; also {', '.join(chosen) or 'nothing else'}")
+    terminal.say(f"  {out / 'differential.md'}     the differential, from detections that no person has reviewed")
+    if overlay and run.fields:
+        terminal.say(f"  {out / 'overlays'}     the pictures with boxes and names")
+    if run.failed:
+        # Each was named in the log as it was met.
+        terminal.warn(f"{run.failed} of {len(images)} pictures could not be read and were skipped.")
+        raise typer.Exit(SOME_FAILED)
+
+
+def _formats(text: str) -> list["Format"]:
+    from marrowscope.detect.outputs import Format
+    from marrowscope.errors import BadInput
+
+    known = [str(f) for f in Format]
+    asked = [word.strip().lower() for word in text.split(",") if word.strip()]
+    for word in asked:
+        if word not in (*known, "json"):
+            raise BadInput(f"--format {word}: not known. Choose of json, {', '.join(known)}.")
+    return [Format(word) for word in dict.fromkeys(asked) if word != "json"]
+
+
+def tell_differential(terminal: Terminal, differential: "Differential") -> None:
+    """The differential by lineage, with exact 95 % intervals."""
+    rows: list[tuple[object, ...]] = []
+    for lineage, whole in differential.lineages:
+        if whole.count:
+            rows.append((lineage.value.upper(), whole.count, str(whole)))
+            rows += [
+                (f"  {c.name}", s.count, str(s)) for c, s in differential.classes if c.lineage == lineage and s.count
+            ]
+    if rows:
+        title = f"Differential of {differential.total} cells, percent (exact 95 % interval)"
+        terminal.table(("cell", "count", "percent"), rows, title=title)
+        terminal.say(f"myeloid : erythroid = {differential.myeloid_erythroid}")

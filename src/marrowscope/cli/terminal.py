@@ -1,0 +1,159 @@
+"""What every command says, and how: results on stdout, progress and warnings on stderr, bars only on a terminal."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from marrowscope.data.problems import Problem
+
+LINE_SECONDS = 15.0
+"""How often progress is written where there is no terminal."""
+PROBLEMS_SHOWN = 20
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes the GPU where there is one.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads for computing; 0 leaves it to torch.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad/--strict", help="Leave bad objects and fields out and list them, or stop at the first."),
+]
+Scheme = Annotated[
+    str | None,
+    typer.Option(help="Classes: a built-in scheme (liu2022, liu2022-21, clinical) or a TOML file of your own."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe; may be given again."),
+]
+
+Advance = Callable[[int, int], None]
+"""Called with (done, of all)."""
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = 140  # a file has no width; tables should not be squeezed into 80 columns
+    return console
+
+
+def say_error(text: str) -> None:
+    """One red line on stderr."""
+    _console(stderr=True).print(text, style="bold red", markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Speaks to the operator; `quiet` keeps all but warnings to itself."""
+
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        # Of several training processes one speaks for all.
+        if os.environ.get("RANK", "0") != "0":
+            object.__setattr__(self, "quiet", True)
+
+    def say(self, text: str = "", *, style: str = "") -> None:
+        """A line, as it is."""
+        if not self.quiet:
+            _console().print(text, style=style, markup=False, soft_wrap=True)
+
+    def title(self, text: str) -> None:
+        """A line that opens a part of the story."""
+        self.say(f"\n{text}", style="bold")
+
+    def warn(self, text: str) -> None:
+        """A yellow line on stderr."""
+        if not self.quiet:
+            _console(stderr=True).print(text, style="yellow", markup=False, soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+        """A table; the first column is text, numbers stand flush right."""
+        if self.quiet:
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+        for i, column in enumerate(columns):
+            shown.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+        for row in rows:
+            shown.add_row(*(Text(_cell(value)) for value in row))
+        _console().print(shown)
+
+    def problems(self, problems: Sequence["Problem"]) -> None:
+        """The list of what is wrong with the data, its beginning if it is long."""
+        for problem in problems[:PROBLEMS_SHOWN]:
+            self.warn(f"{problem.severity}: {problem}")
+        if len(problems) > PROBLEMS_SHOWN:
+            more = len(problems) - PROBLEMS_SHOWN
+            self.warn(f"... and {more} more. `marrowscope data check FOLDER --json FILE` lists all.")
+
+    @contextmanager
+    def progress(self, what: str, unit: str) -> Iterator[Advance]:
+        """A bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
+        if self.quiet:
+            yield lambda done, total: None
+            return
+        console = _console(stderr=True)
+        if not console.is_terminal:
+            yield _lines(console, what, unit)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Remaining(),
+        )
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _lines(console: "Console", what: str, unit: str) -> Advance:
+    started = time.monotonic()
+    first: list[tuple[int, float]] = []
+    said = [started]
+
+    def advance(done: int, total: int) -> None:
+        now = time.monotonic()
+        # The rate counts from the first report: a resumed run begins in the middle.
+        first.append((done, now)) if not first else None
+        if done < total and now - said[0] < LINE_SECONDS:
+            return
+        said[0] = now
+        begun, since = first[0]
+        rate = (done - begun) / (now - since) if done > begun and now > since else 0.0
+        left = f", {_clock((total - done) / rate)} left" if rate and done < total else ""
+        text = f"{what}: {done}/{total} {unit}, {_clock(now - started)}{left}"
+        console.print(text, markup=False, soft_wrap=True)
+
+    return advance
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
