@@ -63,10 +63,10 @@ def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
 
 def choose_device(name: str) -> str:
     """`cpu` or `cuda`; `auto` takes the GPU where there is one. BadInput for a GPU that is not there."""
-    import torch
-
     if name not in DEVICES:
         raise BadInput(f"device '{name}' is not known. Choose one of {', '.join(DEVICES)}.")
+    import torch
+
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise BadInput("device 'cuda': torch sees no GPU here. Choose cpu or auto, or install a torch with CUDA.")

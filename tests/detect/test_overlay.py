@@ -1,6 +1,5 @@
 """What is drawn on a field, and what stays visible."""
 
-import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -65,17 +64,25 @@ def test_writing_grows_with_the_picture() -> None:
     "box", [[0, 0, 100, 90], [700, 0, 800, 80], [0, 500, 90, 600], [705, 510, 800, 600], [0, 0, 800, 600]]
 )
 def test_a_box_at_the_edge_keeps_its_name_inside_the_picture(box: list[float]) -> None:
-    with_name = draw_overlay(ground(800, 600), claims([box], ["promyelocyte"]), legend=False)
-    centre = draw_overlay(ground(800, 600), claims([[350, 250, 450, 340]], ["promyelocyte"]), legend=False)
-    # As much white ink as in the middle of the picture: nothing of the writing is cut off.
-    blue = LINEAGE_COLOURS[Lineage.GRANULOCYTIC]
+    def plate_area(box: list[float]) -> int:
+        picture = draw_overlay(ground(800, 600), claims([box], ["promyelocyte"]), legend=False)
+        blue = (picture == LINEAGE_COLOURS[Lineage.GRANULOCYTIC]).all(axis=2)
+        x1, y1, x2, y2 = (int(v) for v in box)
+        for edge in (np.s_[:, max(0, x1 - 4) : x1 + 4], np.s_[:, max(0, x2 - 4) : x2 + 4]):
+            blue[edge] = False
+        for edge in (np.s_[max(0, y1 - 4) : y1 + 4], np.s_[max(0, y2 - 4) : y2 + 4]):
+            blue[edge] = False
+        return int(blue.sum())
 
-    def plate_area(picture: Picture) -> int:
-        mask = (picture == blue).all(axis=2).astype(np.uint8)
-        opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 5), np.uint8))
-        return int(opened.sum())
+    # About as much plate as for a cell of this width at half height, with room above: no writing is cut off. (A plate
+    # that had to move onto the outline loses what this test leaves out of account there.)
+    assert plate_area(box) > 0.6 * plate_area([box[0], 250, box[2], 340])
 
-    assert plate_area(with_name) > 0.85 * plate_area(centre)
+
+def test_a_fine_outline_runs_over_the_first_and_the_last_pixel_of_the_cell() -> None:
+    picture = draw_overlay(ground(400, 300), claims([[100, 100, 160, 150]], ["promyelocyte"]), legend=False)
+    blue = (picture[130] == LINEAGE_COLOURS[Lineage.GRANULOCYTIC]).all(axis=1)
+    assert np.flatnonzero(blue).tolist() == [100, 159]
 
 
 def test_a_name_steps_aside_for_the_cell_above() -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ import pytest
 import simplejpeg
 
 from marrowscope.cells.boxes import iou_matrix
+from marrowscope.cells.detections import Detections
+from marrowscope.cells.field import FieldImage
 from marrowscope.data.images import read_image
 from marrowscope.detect.outputs import Format
 from marrowscope.detect.replay_runtime import ReplayDetector
@@ -191,6 +194,18 @@ def test_progress_reaches_the_end(folder: Path, tmp_path: Path) -> None:
     detect_paths(BlobDetector(), find_images([folder]), tmp_path, batch=10, progress=lambda *now: seen.append(now))
     assert seen[-1] == (25, 25)
     assert seen == sorted(seen)
+
+
+def test_the_detector_gets_full_batches_and_never_more(folder: Path, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counting(BlobDetector):
+        def detect(self, fields: Sequence[FieldImage]) -> list[Detections]:
+            sizes.append(len(fields))
+            return super().detect(fields)
+
+    detect_paths(Counting(), find_images([folder]), tmp_path, batch=5)
+    assert sizes == [5, 5, 5, 5, 3], "unreadable files make no batch smaller"
 
 
 def test_impossible_options_are_refused_before_anything_is_read(tmp_path: Path) -> None:

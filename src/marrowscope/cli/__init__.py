@@ -8,7 +8,7 @@ import sys
 import traceback
 import warnings
 
-FAULT = 70
+FAULT, STOPPED = 70, 130
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
     except Exception:
         traceback.print_exc()
         sys.stderr.write("This is a fault of marrowscope, not of your input: please report it with the lines above.\n")

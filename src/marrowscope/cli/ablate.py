@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Advance, Device, Quiet, Scheme, Settings, SkipBad, Terminal, Threads
+from marrowscope.cli.terminal import (
+    Advance,
+    Device,
+    Quiet,
+    Scheme,
+    Settings,
+    SkipBad,
+    Terminal,
+    Threads,
+    make_folder,
+    speaks_for_all,
+)
 from marrowscope.cli.train import BySpecimen, Epochs, TrainSplit, ValSplit
 
 if TYPE_CHECKING:
@@ -59,7 +70,6 @@ def ablate(
     terminal = Terminal(quiet)
     base = chosen_recipe(recipe, epochs, settings)
     chosen = _columns(columns, base, sort_weights)
-    picked = choose_device(device)
     prepared = read_for_training(
         data,
         train_split=train_split,
@@ -70,6 +80,7 @@ def ablate(
         seed=base.seed,
         skip_bad=skip_bad,
     )
+    picked = choose_device(device)
     tell(terminal, base, prepared, picked)
     _tell_columns(terminal, base, chosen)
     if dry_run:
@@ -77,7 +88,7 @@ def ablate(
     from marrowscope.training.ablate import ablate as run_ablation
 
     use_threads(threads)
-    write_split(out, prepared, seed=base.seed)
+    make_folder(out)
 
     def opened(path: Path) -> "tuple[Detector, float]":
         found = open_detector(path, device=device)
@@ -85,6 +96,13 @@ def ablate(
 
     with terminal.progress("all columns", "steps") as advance:
         count = _Steps(chosen, advance)
+
+        def on_column(column: "Column", number: int) -> None:
+            if number == 1 and speaks_for_all():
+                write_split(out, prepared, seed=base.seed)
+            count.begin(number)
+            terminal.title(f"{column.name} ({number} of {len(chosen)})")
+
         results = run_ablation(
             chosen,
             prepared.training,
@@ -95,10 +113,7 @@ def ablate(
             resume=resume,
             device="cpu" if picked == "cpu" else None,
             bootstrap=bootstrap,
-            on_column=lambda column, number: (
-                count.begin(number),
-                terminal.title(f"{column.name} ({number} of {len(chosen)})"),
-            )[-1],
+            on_column=on_column,
             on_step=count.step,
             on_epoch=lambda line: terminal.say(epoch_line(line, base.epochs)),
         )

@@ -82,11 +82,8 @@ def _front_door(
 
     Begin with [bold]marrowscope demo[/]: no network, no data needed.
     """
-    import logging
-
     if debug:
         os.environ[DEBUG] = "1"
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
 
 
 app.command()(demo)

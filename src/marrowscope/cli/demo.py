@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads
+from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
     from marrowscope.assemble import OpenedDetector
@@ -49,6 +49,7 @@ def demo(
     terminal = Terminal(quiet)
     use_threads(threads)
     width, height = parse_size(size)
+    make_folder(out)
     run_demo(terminal, open_detector(checkpoint, device=device), out, fields, width, height)
 
 

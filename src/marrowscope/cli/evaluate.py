@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, SkipBad, Terminal, Threads
+from marrowscope.cli.terminal import Device, Quiet, SkipBad, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
     from marrowscope.data.labelled import LabelledField
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from marrowscope.evaluation.pairs import EvaluatedField
 
 PAIRS = "pairs.npz"
-METRICS = ("recall", "precision", "f1", "ap50", "ap50_truncated", "map")
 
 
 def evaluate(
@@ -61,13 +60,16 @@ def evaluate(
     from marrowscope.evaluation.report import read_report, write_comparison, write_report
 
     terminal = Terminal(quiet)
-    earlier = {folder.name or str(folder): read_report(folder) for folder in compare or []}
+    earlier = {evaluation_name(folder): read_report(folder) for folder in compare or []}
+    if len(earlier) < len(compare or []):
+        raise BadInput("--compare: two of the folders bear one name. Rename one, or leave it out.")
+    make_folder(out)
     fields: Sequence[LabelledField] = ()
     found: Sequence[EvaluatedField]
     if pairs is not None:
         if checkpoint is not None or data is not None:
             raise BadInput("give either --pairs or CHECKPOINT and DATA, not both.")
-        found, run = load_pairs(pairs), pairs.parent.name or "saved pairs"
+        found, run = load_pairs(pairs), evaluation_name(pairs.parent)
         threshold = _saved_threshold(terminal, pairs) if threshold is None else threshold
     else:
         if checkpoint is None or data is None:
@@ -80,7 +82,8 @@ def evaluate(
     result = measure(found, threshold=threshold, bootstrap=bootstrap)
     write_report(out, result, run=run)
     if earlier:
-        write_comparison(out / "comparison", {run: result, **{k: v for k, v in earlier.items() if k != run}})
+        this = run if run not in earlier else f"{run} (this)"
+        write_comparison(out / "comparison", {this: result, **earlier})
     pictures = draw_worst(out / "worst", fields, found, result.thresholds, worst)
     tell_evaluation(terminal, result)
     terminal.say(f"{out / 'report.md'}     all tables and pictures; numbers: {out / 'metrics.json'}")
@@ -94,6 +97,12 @@ def run_name(checkpoint: str) -> str:
     """What a run is called in tables: the folder above best/ or last/, else the checkpoint's own name."""
     path = Path(checkpoint).resolve()
     return path.parent.name if path.name in ("best", "last") else Path(checkpoint).name
+
+
+def evaluation_name(folder: Path) -> str:
+    """What an earlier evaluation is called: its folder's name, or for RUN/evaluation that of the run."""
+    whole = folder.resolve()
+    return whole.parent.name if whole.name == "evaluation" else whole.name
 
 
 def _saved_threshold(terminal: Terminal, pairs: Path) -> float | None:
@@ -160,6 +169,8 @@ def draw_worst(
         if wrong := errors_in(above):
             marked.append((wrong, field, above))
     marked.sort(key=lambda entry: -entry[0])
+    for stale in folder.glob("[0-9][0-9]_*_errors_*.jpg"):
+        stale.unlink()  # of an earlier evaluation into this folder
     written = []
     for place, (wrong, field, pair) in enumerate(marked[:count], 1):
         picture = draw_comparison(read_image(field.image_path).pixels, pair.truth, pair.detections)
@@ -194,6 +205,7 @@ def errors_in(pair: "EvaluatedField") -> int:
 
 def tell_evaluation(terminal: Terminal, result: "Evaluation") -> None:
     """The numbers on the terminal, as in the paper's tables."""
+    from marrowscope.evaluation.metrics import METRICS
     from marrowscope.evaluation.paper import paper_results
     from marrowscope.evaluation.tables import TITLES
 
@@ -202,7 +214,10 @@ def tell_evaluation(terminal: Terminal, result: "Evaluation") -> None:
     rows: list[list[object]] = [
         [scores.taxonomy[i].name, int(scores.truth[i]), *(scores.of_class(i, m).value for m in METRICS)] for i in order
     ]
-    rows.append(["Mean", int(scores.truth.sum()), *(str(scores.of_all(m)) for m in METRICS)])
+    rows.append(["Mean", int(scores.truth.sum()), *(scores.of_all(m).value for m in METRICS)])
     at = "each class at its own score" if result.threshold is None else f"score >= {result.threshold:.3f}"
     title = f"{result.field_count} fields, {int(scores.truth.sum())} cells, {at}, IoU .5"
     terminal.table(("cell type", "cells", *(TITLES[m] for m in METRICS)), rows, title=title)
+    if result.draws:
+        means = ", ".join(f"{TITLES[m]} {scores.of_all(m)}" for m in METRICS)
+        terminal.say(f"means with 95 % intervals: {means}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Quiet, Terminal
+from marrowscope.cli.terminal import Quiet, Terminal, make_folder
 
 if TYPE_CHECKING:
     from marrowscope.model.checkpoint import Checkpoint
@@ -48,6 +48,7 @@ def export(
         raise BadInput(f"{note}: is not text in UTF-8. Give a Markdown file.") from None
     if (out / WEIGHTS).exists() and source.resolve() in ((out / WEIGHTS).resolve(), out.resolve()):
         raise BadInput(f"{out}: is the checkpoint itself. Give another folder.")
+    make_folder(out)
     save_checkpoint(out, loaded, half=half)
     write_atomically(out / CARD, model_card(loaded, limits, half=half))
     size = (out / WEIGHTS).stat().st_size / 1e6

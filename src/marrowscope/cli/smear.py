@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marrowscope.cli.terminal import Quiet, Scheme, Terminal
+from marrowscope.cli.terminal import Quiet, Scheme, Terminal, make_folder
 
 FIELDS_A_SEED = 100_000
 SETTINGS = "smear.json"
@@ -54,6 +54,7 @@ def smear(
         "specimens": specimens,
         "scheme": scheme,
     }
+    make_folder(out)
     keep_settings(out, settings)
     with terminal.progress("drawing", "fields") as advance:
         for done in draw_fields(out, fields, settings, workers=workers):

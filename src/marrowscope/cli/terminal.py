@@ -1,11 +1,13 @@
 """What every command says, and how: results on stdout, progress and warnings on stderr, bars only on a terminal."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +21,9 @@ LINE_SECONDS = 15.0
 PROBLEMS_SHOWN = 20
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes the GPU where there is one.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto, cpu or cuda; auto takes the GPU where there is one.")
+]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads for computing; 0 leaves it to torch.")]
 SkipBad = Annotated[
     bool,
@@ -52,6 +56,24 @@ def say_error(text: str) -> None:
     _console(stderr=True).print(text, style="bold red", markup=False, soft_wrap=True)
 
 
+def speaks_for_all() -> bool:
+    """Of several training processes the first one speaks, and writes what is written once."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def make_folder(out: Path) -> Path:
+    """The folder of the results, made and writable before the work begins. BadInput where that cannot be."""
+    from marrowscope.errors import BadInput
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{out}: cannot be made a folder ({error.strerror}). Give another place with --out.") from None
+    if not os.access(out, os.W_OK):
+        raise BadInput(f"{out}: cannot be written to. Give another place with --out.")
+    return out
+
+
 @dataclass(frozen=True)
 class Terminal:
     """Speaks to the operator; `quiet` keeps all but warnings to itself."""
@@ -59,8 +81,7 @@ class Terminal:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        # Of several training processes one speaks for all.
-        if os.environ.get("RANK", "0") != "0":
+        if not speaks_for_all():
             object.__setattr__(self, "quiet", True)
 
     def say(self, text: str = "", *, style: str = "") -> None:
@@ -85,9 +106,11 @@ class Terminal:
         from rich.table import Table
         from rich.text import Text
 
-        shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+        if title:
+            self.say(f"\n{title}", style="bold")
+        shown = Table(box=box.SIMPLE_HEAD)
         for i, column in enumerate(columns):
-            shown.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+            shown.add_column(Text(column), justify="right" if i else "left", no_wrap=not i, overflow="fold")
         for row in rows:
             shown.add_row(*(Text(_cell(value)) for value in row))
         _console().print(shown)
@@ -108,7 +131,7 @@ class Terminal:
             return
         console = _console(stderr=True)
         if not console.is_terminal:
-            yield _lines(console, what, unit)
+            yield _Lines(console, what, unit).advance
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.progress import TimeRemainingColumn as Remaining
@@ -122,30 +145,32 @@ class Terminal:
             TextColumn("left"),
             Remaining(),
         )
-        with Progress(*columns, console=console, transient=True) as bar:
+        # What is said meanwhile goes above the bar, unless it goes to a file.
+        with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(console: "Console", what: str, unit: str) -> Advance:
-    started = time.monotonic()
-    first: list[tuple[int, float]] = []
-    said = [started]
+class _Lines:
+    """Progress where there is no terminal: a line now and then, with the time left."""
 
-    def advance(done: int, total: int) -> None:
+    def __init__(self, console: "Console", what: str, unit: str) -> None:
+        self._console, self._what, self._unit = console, what, unit
+        self._started = self._said = time.monotonic()
+        # The rate counts from the first report, as a resumed run begins in the middle.
+        self._first: tuple[int, float] | None = None
+
+    def advance(self, done: int, total: int) -> None:
+        """Take note, and say so if it is time or the end."""
         now = time.monotonic()
-        # The rate counts from the first report: a resumed run begins in the middle.
-        first.append((done, now)) if not first else None
-        if done < total and now - said[0] < LINE_SECONDS:
+        begun, since = self._first = self._first or (done, now)
+        if done < total and now - self._said < LINE_SECONDS:
             return
-        said[0] = now
-        begun, since = first[0]
+        self._said = now
         rate = (done - begun) / (now - since) if done > begun and now > since else 0.0
         left = f", {_clock((total - done) / rate)} left" if rate and done < total else ""
-        text = f"{what}: {done}/{total} {unit}, {_clock(now - started)}{left}"
-        console.print(text, markup=False, soft_wrap=True)
-
-    return advance
+        text = f"{self._what}: {done}/{total} {self._unit}, {_clock(now - self._started)}{left}"
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:

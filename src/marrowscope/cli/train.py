@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, Scheme, Settings, SkipBad, Terminal, Threads
+from marrowscope.cli.terminal import (
+    Device,
+    Quiet,
+    Scheme,
+    Settings,
+    SkipBad,
+    Terminal,
+    Threads,
+    make_folder,
+    speaks_for_all,
+)
 
 if TYPE_CHECKING:
     from marrowscope.cli.fields import TrainingData
@@ -62,7 +72,6 @@ def train(
 
     terminal = Terminal(quiet)
     chosen = chosen_recipe(recipe, epochs, settings)
-    picked = choose_device(device)
     prepared = read_for_training(
         data,
         train_split=train_split,
@@ -73,14 +82,18 @@ def train(
         seed=chosen.seed,
         skip_bad=skip_bad,
     )
+    picked = choose_device(device)
     tell(terminal, chosen, prepared, picked)
     if dry_run:
         tell_recipe(terminal, chosen)
         return
     from marrowscope.training.loop import train as train_run
+    from marrowscope.training.state import STATE
 
     use_threads(threads)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    if speaks_for_all() and not (out / STATE).exists():
+        write_split(out, prepared, seed=chosen.seed)
     with terminal.progress("training", "steps") as advance:
         run = train_run(
             prepared.training,
@@ -93,8 +106,6 @@ def train(
             on_step=step_reporter(advance),
             on_epoch=lambda line: terminal.say(epoch_line(line, chosen.epochs)),
         )
-    if not terminal.quiet or not (out / "split.json").exists():
-        write_split(out, prepared, seed=chosen.seed)
     tell_end(terminal, run.folder, run.last, data)
 
 

@@ -32,8 +32,10 @@ from marrowscope.evaluation.matching import (
     pool_fields,
 )
 from marrowscope.evaluation.pairs import EvaluatedField
-from marrowscope.evaluation.scores import Evaluation, Scores
+from marrowscope.evaluation.scores import METRICS, Estimate, Evaluation, Scores
 from marrowscope.evaluation.thresholds import choose_threshold
+
+__all__ = ["METRICS", "Estimate", "Evaluation", "Scores", "confusion_matrix", "evaluate"]
 
 
 def evaluate(

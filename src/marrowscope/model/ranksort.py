@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 _SMALLEST_STEP_WIDTH = 1e-6  # below, t ± d loses too many digits of d; 0 itself is exact
 _BLOCK = 1 << 16  # entries worked on together on a CPU: temporaries of this length stay in a core's own cache
-_PAIRS = 1 << 17  # entries of one block of the positives x positives table, for the same reason
+_PAIRS = 1 << 16  # entries of one block of the positives x positives table, for the same reason
 _SAMPLE = 256  # entries looked at to guess which piece holds most of them
 
 
@@ -69,9 +69,9 @@ def rank_sort_loss(
         scores = logits.detach()
         scores = scores if scores.dtype == torch.float64 else scores.float()
         ranking, sorting, update = _errors_and_update(scores, ious.detach(), positive, ignore, sort_weight, step_width)
-        value = ranking + sort_weight * sorting
-    total: Tensor = _IdentityUpdate.apply(logits, value, update)
-    return RankSortLoss(total, ranking, sorting)
+        values = scores.new_tensor((ranking + sort_weight * sorting, ranking, sorting))
+    total: Tensor = _IdentityUpdate.apply(logits, values[0], update)
+    return RankSortLoss(total, values[1], values[2])
 
 
 class _IdentityUpdate(torch.autograd.Function):
@@ -93,27 +93,27 @@ class _IdentityUpdate(torch.autograd.Function):
 
 def _errors_and_update(
     scores: Tensor, ious: Tensor, positive: Tensor, ignore: Tensor | None, sort_weight: float, step_width: float
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[float, float, Tensor]:
     """Mean ranking error, mean sorting error, and the update of all M scores, in the dtype of `scores`."""
     where_positive = _true_indices(positive if ignore is None else positive & ~ignore)
     where_not_negative = where_positive if ignore is None else _true_indices(positive | ignore)
     scores = _finite(scores, ignore)
     count = len(where_positive)
     if count == 0:
-        return scores.new_zeros(()), scores.new_zeros(()), torch.zeros_like(scores)
+        return 0.0, 0.0, torch.zeros_like(scores)
 
     # All that has the length of the positives is float64 on the CPU: too little to be worth a kernel launch a step.
-    logits_of_positives = _float64(scores[where_positive])
+    logits_of_positives = _float64(scores.index_select(0, where_positive))
     order = logits_of_positives.argsort(kind="stable")
-    own, ious_of_positives = logits_of_positives[order], _float64(ious[where_positive])[order]
+    own, ious_of_positives = logits_of_positives[order], _float64(ious.index_select(0, where_positive))[order]
     if not np.isfinite(ious_of_positives).all():
         raise TrainingDiverged("ranking loss: the IoU of a positive is not finite. Look for broken predicted boxes.")
     positive_rank, sorting_error, sorting_update = _sort_positives(own, ious_of_positives, step_width)
     ranking_error, update = _rank_against_negatives(scores, where_not_negative, own, positive_rank, step_width)
     own_update = np.empty_like(own)
     own_update[order] = (sort_weight * sorting_update - ranking_error) / count
-    update[where_positive] = torch.from_numpy(own_update).to(update)
-    return scores.new_tensor(ranking_error.mean()), scores.new_tensor(sorting_error.mean()), update
+    update.index_copy_(0, where_positive, torch.from_numpy(own_update).to(update))
+    return float(ranking_error.mean()), float(sorting_error.mean()), update
 
 
 def _sort_positives(own: Array, ious: Array, step_width: float) -> tuple[Array, Array, Array]:
@@ -125,32 +125,34 @@ def _sort_positives(own: Array, ious: Array, step_width: float) -> tuple[Array, 
     order = (-ious).argsort(kind="stable")
     falling = ious[order]
     deserving = np.searchsorted(-falling, -falling, side="right")
-    loss_of, deserving_rows = torch.from_numpy(1 - falling), torch.from_numpy(deserving)[:, None]
-    rows_at = torch.from_numpy((own[order] - own[0]) / (2 * step_width or 1))
+    box_loss = 1 - falling
+    rows_at = (own[order] - own[0]) / (2 * step_width or 1)
     columns_at = rows_at + 0.5 if step_width > 0 else rows_at
-    place = torch.arange(len(own))
-    rank, error, update = torch.empty_like(rows_at), torch.empty_like(rows_at), torch.zeros_like(rows_at)
-    row_count = max(1, _PAIRS // len(own))
-    for start in range(0, len(own), row_count):
-        stop = min(start + row_count, len(own))
-        first, last = int(deserving[start]), int(deserving[stop - 1])
-        table = columns_at - rows_at[start:stop, None]
-        table = table.clamp_(0, 1) if step_width > 0 else (table >= 0).double()
-        band = table[:, first:last]
-        kept = torch.where(place[first:last] < deserving_rows[start:stop], band, 0.0)
-        kept_rank = table[:, :first].sum(1) + kept.sum(1)
-        kept_loss = table[:, :first] @ loss_of[:first] + kept @ loss_of[first:last]
-        band -= kept
-        wrong = table[:, first:]
-        wrong_rank, wrong_loss = wrong.sum(1), wrong @ loss_of[first:]
-        rank[start:stop] = kept_rank + wrong_rank
+    count = len(own)
+    place = np.arange(count)
+    rank, error, update = np.empty(count), np.empty(count), np.zeros(count)
+    row_count = max(1, _PAIRS // count)
+    for start in range(0, count, row_count):
+        here = slice(start, min(start + row_count, count))
+        first, last = deserving[start], deserving[here.stop - 1]
+        table = columns_at - rows_at[here, None]
+        table = table.clip(0, 1, out=table) if step_width > 0 else (table >= 0).astype(np.float64)
+        surely_kept, band, wrong = table[:, :first], table[:, first:last], table[:, first:]
+        kept = band * (place[first:last] < deserving[here, None])
+        band -= kept  # and `wrong`, the same memory, is what its name says
+        kept_rank = surely_kept.sum(1) + kept.sum(1)
+        kept_loss = surely_kept @ box_loss[:first] + kept @ box_loss[first:last]
+        wrong_rank, wrong_loss = wrong.sum(1), wrong @ box_loss[first:]
+        rank[here] = kept_rank + wrong_rank
         # (c - t) / wrong_rank, without cancellation: how much worse the wrong are than the kept, on average.
-        share = torch.where(wrong_rank > 0, wrong_loss / wrong_rank - kept_loss / kept_rank, 0.0) / rank[start:stop]
-        error[start:stop] = share * wrong_rank
+        excess = np.divide(wrong_loss, wrong_rank, out=np.zeros_like(wrong_rank), where=wrong_rank > 0)
+        share = np.where(wrong_rank > 0, excess - kept_loss / kept_rank, 0.0) / rank[here]
+        error[here] = share * wrong_rank
         update[first:] += share @ wrong
     update -= error
-    back = order.argsort()
-    return rank.numpy()[back], error.numpy()[back], update.numpy()[back]
+    back = np.empty_like(order)
+    back[order] = place
+    return rank[back], error[back], update[back]
 
 
 def _rank_against_negatives(
@@ -210,11 +212,13 @@ class _Knots:
         if step_width == 0:
             self.logits, self.shifts = own, np.zeros_like(own)
             return
-        origin = np.concatenate((own - step_width, own + step_width)).argsort(kind="stable")
+        knots = np.concatenate((own - step_width, own + step_width))
+        origin = knots.argsort(kind="stable")
         starts_ramp = origin < len(own)
         self.logits, self.shifts = own[origin % len(own)], np.where(starts_ramp, -step_width, step_width)
-        self.gaps = np.diff(self.logits) + np.diff(self.shifts)
-        place = origin.argsort()
+        self.gaps = (self.logits[1:] - self.logits[:-1]) + (self.shifts[1:] - self.shifts[:-1])
+        place = np.empty_like(origin)
+        place[origin] = np.arange(len(origin))
         self.ramp_starts, self.ramp_ends = place[: len(own)], place[len(own) :]
         self.started = np.concatenate(([0], starts_ramp.cumsum()))  # positives whose ramp starts below each piece
         self.ended = np.arange(len(self.started)) - self.started  # ... and those whose ramp ends below it

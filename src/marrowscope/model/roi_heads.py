@@ -140,11 +140,12 @@ class RankedRoIHeads(_CellHeads):
         positive = torch.zeros_like(logits, dtype=torch.bool)
         positive[rows, label] = True
         ignore = ((off > IGNORED_OVERLAP) & (flat_labels < 0))[:, None].expand_as(logits)
-        decoded = self.box_coder.decode(deltas[rows], [torch.cat(proposals)[rows]]).reshape(len(rows), -1, 4)
-        if len(rows):
-            decoded = decoded[torch.arange(len(rows)), label if decoded.shape[1] > 1 else torch.zeros_like(label)]
+        if deltas.shape[1] > 4:
+            own = label[:, None] * 4 + torch.arange(4, device=label.device)
+            chosen = deltas[rows].gather(1, own)
         else:
-            decoded = deltas[rows].reshape(-1, 4)
+            chosen = deltas[rows]
+        decoded = self.box_coder.decode(chosen, [torch.cat(proposals)[rows]]).reshape(-1, 4)
         box, ious = ranked_box_loss(self.recipe, decoded, truth[rows], logits[rows, label])
         losses = ranked_losses(self.recipe, logits.flatten(), positive.flatten(), ious, ignore.flatten(), box)
         return {f"roi_{k}": v for k, v in losses.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers.norm_act import FrozenBatchNormAct2d
-from timm.utils import freeze_batch_norm_2d
+from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torchvision.ops import FrozenBatchNorm2d
@@ -42,11 +42,13 @@ class Trunk(nn.Module):
             # A trunk without norms comes back as it is.
             self.body = freeze_batch_norm_2d(self.body)
             fold_frozen_norms(self.body)
+        # timm keeps layers beyond the last map it is asked for: they would never see a gradient.
+        trained = _parameters_up_to(recipe.trunk, strides[-1])
         if recipe.frozen_stride:
-            frozen = _parameters_up_to(recipe.trunk, recipe.frozen_stride)
-            for name, parameter in self.body.named_parameters():
-                if name.replace("parametrizations.weight.original", "weight") in frozen:
-                    parameter.requires_grad_(False)
+            trained -= _parameters_up_to(recipe.trunk, recipe.frozen_stride)
+        for name, parameter in self.body.named_parameters():
+            own_name = name.replace("parametrizations.weight.original", "weight")
+            parameter.requires_grad_(parameter.requires_grad and own_name in trained)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """images: (B, 3, H, W) in grey levels 0..255, uint8 or float."""

@@ -48,6 +48,7 @@ def draw_field(
         um_per_px = FIELD_WIDTH_UM / width
     if not 0.01 <= um_per_px <= 1.0:
         raise ValueError(f"um_per_px must lie in 0.01..1 for cells to be seen and fit, got {um_per_px:.3g}")
+    taxonomy = taxonomy or load_taxonomy("liu2022")
     stain = Stain.of_specimen(np.random.default_rng([seed if specimen is None else specimen, 1]))
     plan = plan_field(
         seed,
@@ -55,7 +56,7 @@ def draw_field(
         width=width,
         height=height,
         um_per_px=um_per_px,
-        taxonomy=taxonomy or load_taxonomy("liu2022"),
+        taxonomy=taxonomy,
         frequencies=frequencies,
         cells=cells,
     )
@@ -64,7 +65,7 @@ def draw_field(
     boxes = clip(plan.boxes() * np.float32(plan.enlarge), width, height)
     labels = np.asarray([c.label for c in plan.cells], np.int64)
     image = FieldImage(pixels, f"smear_{seed:06d}", um_per_px=um_per_px)
-    return image, GroundTruth(boxes, labels, taxonomy or load_taxonomy("liu2022"))
+    return image, GroundTruth(boxes, labels, taxonomy)
 
 
 def _lay_down(plan: FieldPlan, rng: np.random.Generator) -> Light:

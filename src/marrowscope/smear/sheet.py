@@ -15,9 +15,7 @@ _TILE_UM = 23.0
 def contact_sheet(
     taxonomy: Taxonomy, seed: int, *, columns: int = 8, tile_px: int = 176, stain: Stain | None = None
 ) -> NDArray[np.uint8]:
-    """(rows * tile_px, names + columns * tile_px, 3) uint8 RGB; all cells at one scale. Classes without a portrait are
-    left out.
-    """
+    """Every class of a scheme that can be drawn, at one scale: (classes * tile_px, (2 + columns) * tile_px, 3) RGB."""
     stain = stain or Stain.reference()
     um_per_px = _TILE_UM / tile_px
     rows = []
