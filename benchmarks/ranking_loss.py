@@ -22,10 +22,11 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the memory profiler is talkative
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's share of the work; --threads sets torch's
 
 import torch
 from rich.console import Console
@@ -65,9 +66,22 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """The profiler reports its own comings and goings from C++; what we print goes to stdout."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def peak_bytes(work: Callable[[], object]) -> int:
     """Most tensor memory held at once, as torch's allocator reports it (NumPy's masks and indices not included)."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+    with silent_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         work()
     held = peak = 0
     for event in recorded.profiler.kineto_results.events():

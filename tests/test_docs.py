@@ -158,7 +158,7 @@ def tree() -> dict[str, str]:
 def test_everything_drawn_in_the_architecture_exists_and_has_its_line() -> None:
     for path, line in tree().items():
         assert (ROOT / path).exists(), f"ARCHITECTURE.md draws {path}, which does not exist"
-        assert path == "src/marrowscope/" or len(line.split()) > 2, f"ARCHITECTURE.md says nothing of {path}"
+        assert path == "src/marrowscope/" or len(line.split()) > 1, f"ARCHITECTURE.md says nothing of {path}"
 
 
 def test_every_module_is_drawn_in_the_architecture() -> None:

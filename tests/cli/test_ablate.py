@@ -15,7 +15,7 @@ LIGHT = load_recipe("light")
 
 def test_the_papers_columns_differ_from_the_base_in_their_part_alone() -> None:
     baseline, ranksort, paper = (c.recipe for c in columns(PAPER_COLUMNS, LIGHT))
-    assert baseline.model == LIGHT.model.model_copy(update={"loss": "softmax"})
+    assert baseline.model == LIGHT.model.model_copy(update={"loss": "softmax", "sort_weight": 1.0})
     assert ranksort.model == LIGHT.model.model_copy(update={"sort_weight": 1.0})
     assert paper == LIGHT.model_copy(update={"name": "paper"})
     for flips in (baseline, ranksort):

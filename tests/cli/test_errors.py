@@ -137,7 +137,7 @@ def test_a_fault_of_ours_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch, caps
 
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "smear"
-    line = [*MARROWSCOPE, "smear", str(out), "--fields", "5000", "--size", "96x72", "--workers", "1"]
+    line = [*MARROWSCOPE, "smear", str(out), "--fields", "5000", "--size", "160x120", "--workers", "1"]
     drawing = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         waited = time.monotonic()

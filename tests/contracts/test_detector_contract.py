@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+import torch
+from helpers.tiny import TAXONOMY, tiny_recipe
 from numpy.testing import assert_allclose, assert_array_equal
 
 from marrowscope.cells.boxes import iou_matrix
@@ -20,6 +22,8 @@ from marrowscope.data.images import read_image
 from marrowscope.detect.detector import Detector
 from marrowscope.detect.replay_runtime import ReplayDetector
 from marrowscope.detect.saved import DetectedField, SavedDetections
+from marrowscope.detect.torch_runtime import TorchDetector
+from marrowscope.model.rcnn import CellDetector
 from oracles.blob_detector import BlobDetector
 
 # Empty; one cell; cells at the edges; portrait; smaller than any input box.
@@ -43,7 +47,18 @@ def replay(fields: Sequence[FieldImage]) -> Detector:
     return ReplayDetector(SavedDetections(taxonomy, tuple(saved)))
 
 
-DETECTORS = [pytest.param(blobs, id="blobs"), pytest.param(replay, id="replay")]
+def torch_detector(fields: Sequence[FieldImage]) -> Detector:
+    """An untrained network: it claims much and means nothing, but keeps every promise."""
+    torch.manual_seed(0)
+    recipe = tiny_recipe("model.anchor_sizes=[[20], [40], [80]]", "model.input_size=[192, 144]").model
+    return TorchDetector(CellDetector(recipe, 2), TAXONOMY)
+
+
+DETECTORS = [
+    pytest.param(blobs, id="blobs"),
+    pytest.param(replay, id="replay"),
+    pytest.param(torch_detector, id="torch"),
+]
 
 
 @pytest.fixture(scope="module")

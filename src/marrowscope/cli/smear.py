@@ -76,10 +76,12 @@ def parse_size(text: str) -> tuple[int, int]:
     from marrowscope.errors import BadInput
 
     width, _, height = text.lower().replace("×", "x").partition("x")
-    if not (width.strip().isdecimal() and height.strip().isdecimal()) or min(int(width), int(height)) < 64:
-        raise BadInput(f"--size {text}: write width x height in pixels, at least 64x64, such as 4000x3000.")
-    if int(width) * int(height) > 100_000_000 or not 0.2 <= int(width) / int(height) <= 5:
-        raise BadInput(f"--size {text}: is more than 100 megapixels, or too narrow to be a field.")
+    written = width.strip().isdecimal() and height.strip().isdecimal()
+    # Coarser than a micrometre a pixel no cell can be told.
+    if not written or int(width) < 160 or int(height) < 120:
+        raise BadInput(f"--size {text}: write width x height in pixels, at least 160x120, such as 4000x3000.")
+    if int(width) * int(height) > 100_000_000:
+        raise BadInput(f"--size {text}: is more than 100 megapixels. Draw smaller fields.")
     return int(width), int(height)
 
 

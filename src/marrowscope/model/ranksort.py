@@ -180,7 +180,7 @@ def _rank_against_negatives(
     pieces, distances, counts, totals = _locate(rest, edges)
     if whole:
         along = near.clamp_(low, min(high, top)).sub_(low)
-        width = (edges[main + 1] - edges[main]).item() if main + 1 < len(edges) else 0.0
+        width = float(exact_edges[main + 1] - exact_edges[main]) if main + 1 < len(edges) else 0.0
         counts[main] += len(along) - len(rest)
         totals[main] += sum(block.sum(dtype=torch.float64).item() for block in _blocks(along))
         totals[main] -= counts[main + 1 :].sum() * width
@@ -188,7 +188,7 @@ def _rank_against_negatives(
     false_positives = knots.false_positives(counts, totals)
     rank = positive_rank + false_positives
     values, slopes = knots.weigh(1 / (rank * len(own)))
-    heights, gradients = torch.from_numpy(values).to(scores), torch.from_numpy(slopes).to(scores)
+    heights, gradients = torch.from_numpy(np.stack((values, slopes))).to(scores)
     update = torch.cat(
         [
             distance.mul_(gradients.index_select(0, piece)).add_(heights.index_select(0, piece))
@@ -282,8 +282,10 @@ def _piece_finder(edges: Tensor, value_count: int) -> Callable[[Tensor], Tensor]
         return torch.bucketize(values, knots, right=True, out_int32=True)
 
     cell_count = min(1 << 16, max(1 << 12, 1 << (16 * len(knots)).bit_length()))
+    if edges.device.type != "cpu" or value_count < 2 * cell_count:
+        return search
     span = (knots[-1] - knots[0]).item()
-    if edges.device.type != "cpu" or value_count < 2 * cell_count or not 0 < cell_count / (span or 1) < float("inf"):
+    if not (span > 0 and 0 < cell_count / span < float("inf")):
         return search
 
     def cell_of(values: Tensor) -> Tensor:
@@ -304,7 +306,7 @@ def _piece_finder(edges: Tensor, value_count: int) -> Callable[[Tensor], Tensor]
 
 def _blocks(values: Tensor) -> tuple[Tensor, ...]:
     """Views that fit a core's cache; on a GPU the whole, since there every block would cost kernel launches."""
-    return values.split(_BLOCK) if values.device.type == "cpu" else (values,)
+    return values.split(_BLOCK) if values.device.type == "cpu" and len(values) > _BLOCK else (values,)
 
 
 def _true_indices(mask: Tensor) -> Tensor:
