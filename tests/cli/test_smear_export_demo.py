@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from marrowscope.cli.demo import FIRST_SEED
 from marrowscope.data.labelled import data_hash
-from marrowscope.data.voc import read_voc, voc_splits
+from marrowscope.data.voc import read_voc, voc_splits, write_voc_image
 from marrowscope.model.checkpoint import load_checkpoint
+from marrowscope.smear.field import draw_field
 
 
 def _smear(command: Any, out: Path, fields: int, *more: Any) -> Any:
@@ -89,6 +91,9 @@ def test_a_checkpoint_is_not_exported_onto_itself(command: Any, checkpoint: Path
 
 def test_the_demo_tells_its_story_and_leaves_what_it_names(command: Any, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "demo"
+    # The first field is there already, and is kept.
+    image, truth = draw_field(FIRST_SEED, width=320, height=240, taxonomy=load_checkpoint(checkpoint).taxonomy)
+    drawn_at = write_voc_image(out / "fields", image, truth).image_path.stat().st_mtime_ns
     arguments = ("demo", "--out", out, "--fields", 2, "--checkpoint", checkpoint, "--size", "320x240")
     done = command(*arguments, "--device", "cpu")
     assert done.exit_code == 0, done.output
@@ -106,6 +111,4 @@ def test_the_demo_tells_its_story_and_leaves_what_it_names(command: Any, checkpo
         assert (out / name).is_file(), name
     macro = json.loads((out / "evaluation" / "metrics.json").read_text())["macro"]
     assert set(macro) == {"recall", "precision", "f1", "ap50", "ap50_truncated", "map"}
-    drawn_at = (out / "fields" / "JPEGImages" / "smear_900000000.jpg").stat().st_mtime_ns
-    assert command(*arguments, "--device", "cpu", "-q").output == ""
     assert (out / "fields" / "JPEGImages" / "smear_900000000.jpg").stat().st_mtime_ns == drawn_at

@@ -11,7 +11,7 @@ RECIPE = """
 base = "light"
 epochs = 1
 workers = 0
-more_than = 0
+more_than = 6
 warmup_iterations = 1
 [model]
 trunk = "mobilenetv3_small_050"

@@ -14,7 +14,8 @@ from marrowscope.data.labelled import LabelledField
 from marrowscope.data.voc import read_voc
 from marrowscope.errors import BadAnnotation, BadImage
 from marrowscope.training.augment import Augmentation
-from marrowscope.training.dataset import FieldDataset, collate, fitted_size
+from marrowscope.detect.prepare import fit
+from marrowscope.training.dataset import FieldDataset, collate
 from marrowscope.training.sampling import EpochSampler
 
 TAXONOMY = load_taxonomy("liu2022")
@@ -82,20 +83,12 @@ def test_an_image_is_laid_out_for_channels_last(fields):
     assert sample.image[None].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_field_fits_inside_the_size_and_is_enlarged_only_where_asked():
-    assert fitted_size(4000, 3000, (1333, 1000)) == (1333, 1000)
-    assert fitted_size(3000, 4000, (1333, 1000)) == (750, 1000)
-    assert fitted_size(640, 480, (1333, 1000)) == (640, 480)
-    assert fitted_size(640, 480, (1280, 1000), enlarge=True) == (1280, 960)
-    assert fitted_size(5000, 2, (100, 100)) == (100, 1)
-    with pytest.raises(ValueError, match="must be positive"):
-        fitted_size(0, 480, (100, 100))
-
-
-def test_an_enlarged_field_has_enlarged_boxes(fields):
-    sample = make_dataset(fields, size=(400, 400), enlarge=True)[0]
-    assert sample.image.shape == (3, 300, 400)
-    assert sample.boxes.tolist() == [[40, 60, 160, 180]]
+def test_a_field_is_fitted_as_the_detector_will_fit_it(fields):
+    dataset = make_dataset(fields, size=(400, 400))
+    fitted = fit(fields[0].width, fields[0].height, (400, 400))
+    assert dataset.sizes[0] == (fitted.width, fitted.height)
+    assert dataset[0].image.shape == (3, 300, 400)
+    assert dataset[0].boxes.tolist() == [[40, 60, 160, 180]]
 
 
 def test_boxes_that_teach_nothing_are_left_out(tmp_path):

@@ -36,11 +36,11 @@ class GroundTruth:
     def __post_init__(self) -> None:
         object.__setattr__(self, "boxes", as_boxes(self.boxes))
         object.__setattr__(self, "labels", np.asarray(self.labels, np.int64).reshape(-1))
-        if self.difficult is None:
-            object.__setattr__(self, "difficult", np.zeros(len(self.boxes), np.bool_))
+        difficult = np.zeros(len(self.boxes), np.bool_) if self.difficult is None else np.asarray(self.difficult, bool)
+        object.__setattr__(self, "difficult", difficult)
         _check(self.boxes, self.labels, self.taxonomy)
-        if self.difficult is not None and self.difficult.shape != (len(self.boxes),):
-            raise ValueError(f"difficult must be ({len(self.boxes)},), got {self.difficult.shape}")
+        if difficult.shape != (len(self.boxes),):
+            raise ValueError(f"difficult must be ({len(self.boxes)},), one a box, got {difficult.shape}")
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -70,7 +70,8 @@ class Detections:
 
     def above(self, score: float) -> "Detections":
         """Keep the detections with at least this score."""
-        keep = self.scores >= score
+        # A score is kept as float32: 0.7 asked for in float64 lies above the 0.7 that was stored.
+        keep = self.scores >= np.float32(score)
         return Detections(self.boxes[keep], self.labels[keep], self.scores[keep], self.taxonomy)
 
     @classmethod

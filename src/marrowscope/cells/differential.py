@@ -18,6 +18,8 @@ def exact_interval(count: int, total: int, confidence: float = 0.95) -> tuple[fl
     """Clopper-Pearson interval of a proportion, each end in 0..1; (0, 1) where nothing was counted."""
     if not 0 <= count <= total:
         raise ValueError(f"count must lie in 0..total, got {count} of {total}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     tail = (1 - confidence) / 2
     low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
     high = float(betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0
@@ -83,6 +85,8 @@ class Differential:
     def __post_init__(self) -> None:
         if len(self.counts) != len(self.taxonomy):
             raise ValueError(f"counts must be {len(self.taxonomy)}, one a class, got {len(self.counts)}")
+        if min(self.counts) < 0:
+            raise ValueError(f"counts must not be negative, got {min(self.counts)}")
 
     @property
     def total(self) -> int:
@@ -123,5 +127,12 @@ def count_labels(labels: Sequence[int], taxonomy: Taxonomy) -> Differential:
 
 
 def count_detections(fields: Iterable[Detections], taxonomy: Taxonomy, *, score: float = 0.0) -> Differential:
-    """The differential of all detections with at least this score."""
-    return count_labels([int(x) for d in fields for x in d.above(score).labels], taxonomy)
+    """The differential of all detections with at least this score. ValueError for detections of another taxonomy."""
+    labels: list[int] = []
+    for detections in fields:
+        if detections.taxonomy != taxonomy:
+            raise ValueError(
+                f"detections of scheme '{detections.taxonomy.name}' cannot be counted in scheme '{taxonomy.name}'"
+            )
+        labels.extend(int(x) for x in detections.above(score).labels)
+    return count_labels(labels, taxonomy)

@@ -1,7 +1,7 @@
 """Writing files so that half-written output never looks whole."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +11,16 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success it is fsynced and renamed, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    # mkstemp would make a file private to its owner; this one gets the rights that any new file gets here.
+    aside = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(6)}{path.suffix}")
+    handle = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    rights = os.fstat(handle).st_mode & 0o777
     os.close(handle)
-    aside = Path(name)
     try:
         yield aside
         with aside.open("rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files private to the owner; the result is an ordinary file.
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)
+        aside.chmod(rights)  # some writers replace the file with a private one of their own
         aside.replace(path)
         _sync_folder(path.parent)
     finally:

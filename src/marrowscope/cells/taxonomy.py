@@ -77,11 +77,16 @@ class Taxonomy:
     def __post_init__(self) -> None:
         if not self.classes:
             raise BadTaxonomy(f"scheme '{self.name}' has no classes. List at least one [[classes]] entry.")
+        if nameless := [n for n, c in enumerate(self.classes, 1) if not (c.code.strip() and c.name.strip())]:
+            raise BadTaxonomy(f"scheme '{self.name}', class {nameless[0]}: has no name or no code. Give it both.")
         # A name outranks an alias: the word "myelocyte" belongs to the class so named, whoever borrows it.
         aliases = self._spelled(lambda c: tuple(c.spellings())[2:])
         index = aliases | self._spelled(lambda c: (c.name, c.code))
         if self.other is not None and spelling_key(self.other) not in index:
-            raise BadTaxonomy(f"scheme '{self.name}': other = '{self.other}' is not one of its classes.")
+            raise BadTaxonomy(
+                f"scheme '{self.name}': other = '{self.other}' is not one of its classes. List that class, or leave "
+                "out `other`."
+            )
         object.__setattr__(self, "_index", index)
 
     def _spelled(self, spellings: Callable[[CellClass], tuple[str, ...]]) -> dict[str, int]:
@@ -133,8 +138,8 @@ class Taxonomy:
         """The scheme with only these classes, in the present order."""
         wanted = set(labels)
         kept = tuple(c for i, c in enumerate(self.classes) if i in wanted)
-        codes = {c.code for c in kept}
-        return Taxonomy(self.name, kept, self.other if self.other in codes else None)
+        other_stays = self.other is not None and self._index[spelling_key(self.other)] in wanted
+        return Taxonomy(self.name, kept, self.other if other_stays else None)
 
     def lineage_scheme(self) -> tuple["Taxonomy", tuple[int, ...]]:
         """The lineages as a scheme of their own, and for every class of this one its index there (many to one)."""
@@ -143,58 +148,86 @@ class Taxonomy:
         return scheme, tuple(lineages.index(c.lineage) for c in self.classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON or TOML; empty entries are left out."""
-        classes = [{k: v for k, v in asdict(c).items() if v not in ("", (), None)} for c in self.classes]
+        """Plain values, for JSON. Every entry is there, so that a later lexicon does not change a saved scheme."""
+        classes = [asdict(c) | {"lineage": c.lineage.value, "aliases": list(c.aliases)} for c in self.classes]
         return {"name": self.name, "other": self.other, "classes": classes}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "scheme") -> "Taxonomy":
-        """Read a scheme; a class whose code is a known word gets its other entries from the lexicon."""
-        known = {f.name for f in fields(CellClass)}
-        try:
-            entries = list(values["classes"])
-            name = str(values["name"])
-        except (KeyError, TypeError) as e:
-            raise BadTaxonomy(f"{where}: needs `name` and at least one [[classes]] entry ({e} is missing).") from None
+        """Read a scheme; a class whose code is a known word gets the entries it does not state from the lexicon."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
+            raise BadTaxonomy(f"{where}: needs a `name`. Write it above the classes.")
+        entries = values.get("classes")
+        if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
+            raise BadTaxonomy(f"{where}: has no classes. List at least one [[classes]] entry.")
         if extra := set(values) - {"name", "other", "classes"}:
             raise BadTaxonomy(f"{where}: unknown entry {sorted(extra)}. Known: name, other, classes.")
-        classes = []
-        for n, entry in enumerate(entries, 1):
-            if not isinstance(entry, Mapping) or "code" not in entry:
-                raise BadTaxonomy(f"{where}, class {n}: needs a `code`.")
-            if extra := set(entry) - known:
-                raise BadTaxonomy(f"{where}, class {n} ({entry['code']}): unknown entry {sorted(extra)}.")
-            word = lexicon_by_code().get(entry["code"])
-            merged: dict[str, Any] = (
-                {f.name: getattr(word, f.name) for f in fields(CellClass)} if word else {}
-            ) | dict(entry)
-            if word and "aliases" in entry:
-                merged["aliases"] = (*word.aliases, *entry["aliases"])
-            merged["aliases"] = tuple(dict.fromkeys(merged.get("aliases", ())))
-            try:
-                merged["lineage"] = Lineage(merged.get("lineage", "other"))
-                classes.append(CellClass(**merged))
-            except (ValueError, TypeError) as e:
-                raise BadTaxonomy(
-                    f"{where}, class {n} ({entry['code']}): {e}. A class of your own needs `name` and `lineage`."
-                ) from None
-        return cls(name, tuple(classes), values.get("other"))
+        if not isinstance(values.get("other"), str | None):
+            raise BadTaxonomy(f"{where}: `other` must be the code of a class, got {values['other']!r}. Correct it.")
+        classes = tuple(_read_class(entry, f"{where}, class {n}") for n, entry in enumerate(entries, 1))
+        return cls(values["name"], classes, values.get("other"))
 
     @classmethod
     def from_labels(cls, labels: Sequence[str], name: str = "as labelled") -> "Taxonomy":
         """A scheme of these label names as they are written; lineage, stage and codes come from the lexicon.
 
-        Two spellings of one word stay two classes here: only a scheme of the lab's own may decide to merge them.
+        Two spellings of one word stay two classes here: only a scheme of the lab's own may decide to merge them. The
+        word's own code goes to the label that is spelled so, else to the first.
         """
         classes: list[CellClass] = []
+        taken = {word.code for label in labels if (word := find_word(label)) and _is_code(label, word)}
         for label in labels:
             word = find_word(label)
-            if word is None or any(c.code == word.code for c in classes):
-                code = "_".join(label.upper().split()) or "UNNAMED"
-                classes.append(CellClass(code, label, word.lineage if word else Lineage.OTHER))
+            code = "_".join(label.upper().split())
+            if spelling_key(code) != spelling_key(label):  # a dotless i, for one, does not come back from upper case
+                code = label
+            if word is None:
+                classes.append(CellClass(code, label, Lineage.OTHER))
+            elif word.code in taken and not _is_code(label, word):
+                classes.append(replace(word, code=code, name=label, paper="", chinese="", aliases=()))
             else:
+                taken.add(word.code)
                 classes.append(replace(word, name=label, aliases=tuple(dict.fromkeys((*word.aliases, word.name)))))
         return cls(name, tuple(classes))
+
+
+def _is_code(label: str, word: CellClass) -> bool:
+    return spelling_key(label) == spelling_key(word.code)
+
+
+def _read_class(entry: Any, where: str) -> CellClass:
+    """One [[classes]] entry. One that states everything, as a saved scheme does, asks nothing of the lexicon."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("code"), str):
+        raise BadTaxonomy(f"{where}: needs a `code`. Write a word of marrowscope, or one of your own.")
+    where = f"{where} ({entry['code']})"
+    known = [f.name for f in fields(CellClass)]
+    if extra := set(entry) - set(known):
+        raise BadTaxonomy(f"{where}: unknown entry {sorted(extra)}. Known: {', '.join(known)}.")
+    for key, value in entry.items():
+        expected, right = _EXPECTED.get(key, ("text in quotes", lambda v: isinstance(v, str)))
+        if not right(value):
+            raise BadTaxonomy(f"{where}: `{key}` must be {expected}, got {value!r}. Correct it.")
+    values = dict(entry) | {"aliases": tuple(entry.get("aliases", ()))}
+    word = lexicon_by_code().get(entry["code"])
+    if word and not set(known) <= set(entry):
+        aliases = tuple(dict.fromkeys((*word.aliases, *values["aliases"])))
+        values = {key: getattr(word, key) for key in known} | values | {"aliases": aliases}
+    if not {"name", "lineage"} <= set(values):
+        raise BadTaxonomy(f"{where}: is no word of marrowscope. A class of your own needs `name` and `lineage`.")
+    if values["lineage"] not in list(Lineage):
+        raise BadTaxonomy(f"{where}: lineage '{values['lineage']}' is unknown. Known: {', '.join(Lineage)}.")
+    return CellClass(**(values | {"lineage": Lineage(values["lineage"])}))
+
+
+_EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    # True is an int in Python, and not a stage.
+    "stage": ("a number from 1", lambda v: v is None or (type(v) is int and v >= 1)),
+    "counted": ("true or false", lambda v: isinstance(v, bool)),
+    "aliases": (
+        "a list of texts",
+        lambda v: isinstance(v, Sequence) and not isinstance(v, str) and all(isinstance(a, str) for a in v),
+    ),
+}
 
 
 def _read_toml(path: Any, where: str) -> dict[str, Any]:
@@ -203,7 +236,7 @@ def _read_toml(path: Any, where: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise BadTaxonomy(f"{where}: no such file. Built-in schemes: {', '.join(builtin_schemes())}.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise BadTaxonomy(f"{where}: not readable as TOML: {e}.") from None
+        raise BadTaxonomy(f"{where}: not readable as TOML: {e}. Write the scheme as TOML in UTF-8.") from None
 
 
 @cache
@@ -224,7 +257,8 @@ def lexicon_by_code() -> dict[str, CellClass]:
 @cache
 def _lexicon_index() -> dict[str, CellClass]:
     index: dict[str, CellClass] = {}
-    for spelled in (lambda c: (c.name,), lambda c: c.spellings()):
+    # As in a scheme: names and codes outrank what others borrow.
+    for spelled in (lambda c: (c.name, c.code), lambda c: c.spellings()):
         for word in lexicon():
             for spelling in spelled(word):
                 index.setdefault(spelling_key(spelling), word)
