@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadCheckpoint
-from marrowscope.model.checkpoint import WEIGHTS, Checkpoint, load_checkpoint, save_checkpoint
+from marrowscope.model.checkpoint import WEIGHTS, Checkpoint, levelled, load_checkpoint, save_checkpoint
 from marrowscope.model.rcnn import CellDetector
 
 RECIPE = tiny_recipe("model.anchor_sizes=[[16], [22], [30]]")
@@ -100,3 +100,24 @@ def test_weights_of_another_number_of_classes_are_refused(checkpoint):
     three = Taxonomy.from_labels(["lymphocyte", "eosinophil", "monocyte"])
     with pytest.raises(BadCheckpoint, match="do not fit"):
         replace(checkpoint, taxonomy=three).build()
+
+
+def test_levelling_moves_the_threshold_to_one_half_and_changes_no_finding(checkpoint):
+    field, _ = paint(1)
+    (before,) = TorchDetector(checkpoint.build(), TAXONOMY).detect([field])
+    middle = replace(checkpoint, score_threshold=float(before.scores[len(before) // 2]))
+    moved = levelled(middle)
+    (after,) = TorchDetector(moved.build(), TAXONOMY).detect([field])
+    assert moved.score_threshold == 0.5
+    assert len(after.above(0.5)) == len(before.above(middle.score_threshold))
+    np.testing.assert_allclose(after.boxes, before.boxes, atol=1e-4)
+    np.testing.assert_array_equal(after.labels, before.labels)
+
+
+def test_levelling_twice_is_levelling_once_and_softmax_is_left_alone(checkpoint):
+    once = levelled(checkpoint)
+    twice = levelled(once)
+    name = "heads.box_predictor.classify.bias"
+    torch.testing.assert_close(once.weights[name], twice.weights[name], atol=2e-4, rtol=0)
+    softmax = replace(checkpoint, model=checkpoint.model.model_copy(update={"loss": "softmax"}))
+    assert levelled(softmax) is softmax

@@ -37,11 +37,11 @@ def export(
     from marrowscope.assemble import checkpoint_path
     from marrowscope.cells.files import write_atomically
     from marrowscope.errors import BadInput
-    from marrowscope.model.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
+    from marrowscope.model.checkpoint import WEIGHTS, levelled, load_checkpoint, save_checkpoint
 
     terminal = Terminal(quiet)
     source = checkpoint_path(checkpoint)
-    loaded = load_checkpoint(source)
+    loaded = levelled(load_checkpoint(source))
     try:
         limits = note.read_text(encoding="utf-8").strip() if note else NO_NOTE
     except UnicodeDecodeError:

@@ -5,8 +5,9 @@ data, the code version, and the score threshold chosen on validation. Nothing is
 """
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from marrowscope.model.rcnn import CellDetector
 
 WEIGHTS = "model.safetensors"
 FORMAT = "1"
+_BIAS = "heads.box_predictor.classify.bias"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,22 @@ class Checkpoint:
                 "The file was put together from two runs; train again or fetch it anew."
             ) from None
         return detector.eval().to(memory_format=torch.channels_last)
+
+
+def levelled(checkpoint: Checkpoint) -> Checkpoint:
+    """The same detector with its score threshold at one half; what it finds, and in which order, stays as it was.
+
+    A ranking loss orders scores and cannot set their level (docs/method.md): they stay near the prior of the untrained
+    detector, and a lab would read "score 0.02" beside a certain cell. So the bias of all classes is moved by one
+    constant. Softmax scores are left alone: their level means something.
+    """
+    threshold = checkpoint.score_threshold
+    if checkpoint.model.loss != "ranked" or not 0 < threshold < 1:
+        return checkpoint
+    weights = dict(checkpoint.weights)
+    # A hair above one half, so that rounding does not cost the last detection that counts.
+    weights[_BIAS] = weights[_BIAS] - math.log(threshold / (1 - threshold)) + 1e-4
+    return replace(checkpoint, weights=weights, score_threshold=0.5)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:

@@ -29,7 +29,7 @@ from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
 from marrowscope.evaluation.average_precision import macro_ap50
 from marrowscope.evaluation.thresholds import choose_threshold
 from marrowscope.model.anchors import fit_anchor_sizes
-from marrowscope.model.checkpoint import Checkpoint, save_checkpoint
+from marrowscope.model.checkpoint import Checkpoint, levelled, save_checkpoint
 from marrowscope.model.rcnn import CellDetector, batch_images
 from marrowscope.training.dataset import FieldDataset, Sample, collate
 from marrowscope.training.recipe import Recipe
@@ -292,10 +292,9 @@ class _Trainer:
             line |= {
                 "val_ap50": macro_ap50(pairs),
                 "val_f1": chosen.macro_f1,
-                "score_threshold": threshold,
                 "val_seconds": round(time.monotonic() - started, 2),
             }
-        checkpoint = Checkpoint(
+        trained = Checkpoint(
             weights=bare.state_dict(),
             model=self.recipe.model,
             taxonomy=self.taxonomy,
@@ -305,6 +304,8 @@ class _Trainer:
             score_threshold=threshold,
             metrics={k: v for k, v in line.items() if k.startswith("val_")},
         )
+        checkpoint = levelled(trained)
+        line |= {"score_threshold": checkpoint.score_threshold}
         save_checkpoint(self.out / "last", checkpoint)
         score = line.get("val_ap50", float(self.epoch + 1))
         if score > self.best:
