@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
-from helpers.tiny import TAXONOMY, tiny_recipe
 from numpy.testing import assert_allclose, assert_array_equal
 
+from helpers.tiny import TAXONOMY, tiny_recipe
 from marrowscope.cells.boxes import iou_matrix
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.field import FieldImage

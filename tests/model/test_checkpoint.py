@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import TAXONOMY, paint, tiny_recipe
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from helpers.tiny import TAXONOMY, paint, tiny_recipe
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadCheckpoint

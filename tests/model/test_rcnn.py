@@ -1,8 +1,8 @@
 import pytest
 import torch
-from helpers.tiny import paint, tiny_recipe
 from torchvision.ops import box_iou
 
+from helpers.tiny import paint, tiny_recipe
 from marrowscope.model.config import ModelRecipe
 from marrowscope.model.rcnn import MINIMISED, CellDetector, batch_images
 
@@ -69,7 +69,7 @@ def test_without_cells_ranking_teaches_nothing():
 
 
 def test_what_is_ignored_is_neither_taught_nor_penalised():
-    """With the whole field ignored but for its cells, no anchor and no proposal is a negative: nothing is out of rank."""
+    """With all but its cells ignored, no anchor and no proposal is a negative: nothing is out of rank."""
     torch.manual_seed(0)
     detector = CellDetector(recipe_of(), 2).train()
     images, sizes, targets = batch_of(1)

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from marrowscope.cells.taxonomy import load_taxonomy
 from marrowscope.data.labelled import LabelledField
 from marrowscope.data.voc import read_voc
+from marrowscope.detect.prepare import fit
 from marrowscope.errors import BadAnnotation, BadImage
 from marrowscope.training.augment import Augmentation
-from marrowscope.detect.prepare import fit
 from marrowscope.training.dataset import FieldDataset, collate
 from marrowscope.training.sampling import EpochSampler
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tiny import TAXONOMY, painted_folder, tiny_recipe
 from safetensors.torch import load_file
 
+from helpers.tiny import TAXONOMY, painted_folder, tiny_recipe
 from marrowscope.data.voc import read_voc
 from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
 from marrowscope.model.checkpoint import load_checkpoint

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from marrowscope.cells.taxonomy import Taxonomy
-from marrowscope.cells.taxonomy import spelling_key
+from marrowscope.cells.taxonomy import Taxonomy, spelling_key
 from marrowscope.data.labelled import LabelledField, labels_of
 from marrowscope.errors import BadTaxonomy
 

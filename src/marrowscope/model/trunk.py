@@ -8,8 +8,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers.norm_act import FrozenBatchNormAct2d
-from timm.utils.model import freeze_batch_norm_2d
+from timm.layers.norm_act import FrozenBatchNormAct2d, freeze_batch_norm_2d
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torchvision.ops import FrozenBatchNorm2d
