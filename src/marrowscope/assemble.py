@@ -75,7 +75,7 @@ def choose_device(name: str) -> str:
 
 def use_threads(count: int) -> None:
     """Let torch compute with this many CPU threads; 0 leaves the choice to torch."""
-    import torch
-
     if count:
+        import torch
+
         torch.set_num_threads(count)

@@ -82,7 +82,7 @@ def run_demo(
     labelled = _draw(terminal, opened, out / "fields", fields, width, height)
 
     terminal.title("2. The model looks at it")
-    terminal.say(f"{len(taxonomy)} classes; a detection counts from score {opened.score_threshold:.2f}.")
+    terminal.say(f"{len(taxonomy)} classes; a detection counts from score {opened.score_threshold:.3f}.")
     results = out / "detections"
     with terminal.progress("detecting", "fields") as advance:
         run = detect_paths(

@@ -7,6 +7,7 @@ state is saved, so a resumed run ends with the very weights of an uninterrupted 
 
 import json
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -226,6 +227,7 @@ class _Trainer:
             collate_fn=collate,
             generator=torch.Generator(),  # its own, so that starting workers leaves torch's alone
             prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_interrupts_to_the_parent,
         )
         return iter(loader), len(loader)
 
@@ -334,6 +336,11 @@ class _Trainer:
                 identity=self.identity,
             ),
         )
+
+
+def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the one that trains should speak of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _optimiser(recipe: Recipe, detector: CellDetector) -> torch.optim.Optimizer:

@@ -52,7 +52,7 @@ class Recipe(BaseModel):
     repeat_factor: float = Field(0.0, ge=0, le=1)
     """Classes in fewer than this share of the fields are seen more often (Gupta 2019); 0 does not."""
     more_than: int = Field(100, ge=0)
-    """Classes with no more than this many training cells are left out, as the paper does."""
+    """Classes with no more than this many cells, training and validation together, are left out, as in the paper."""
     seed: int = Field(0, ge=0)
     workers: int = Field(2, ge=0)
     """Processes that prepare samples."""
