@@ -104,8 +104,11 @@ def test_weights_of_another_number_of_classes_are_refused(checkpoint):
 
 def test_levelling_moves_the_threshold_to_one_half_and_changes_no_finding(checkpoint):
     field, _ = paint(1)
-    (before,) = TorchDetector(checkpoint.build(), TAXONOMY).detect([field])
-    middle = replace(checkpoint, score_threshold=float(before.scores[len(before) // 2]))
+    # Untrained scores all but agree; spread them as training does.
+    name = "heads.box_predictor.classify.weight"
+    spread = replace(checkpoint, weights=dict(checkpoint.weights) | {name: checkpoint.weights[name] * 200})
+    (before,) = TorchDetector(spread.build(), TAXONOMY).detect([field])
+    middle = replace(spread, score_threshold=float(before.scores[len(before) // 2]))
     moved = levelled(middle)
     (after,) = TorchDetector(moved.build(), TAXONOMY).detect([field])
     assert moved.score_threshold == 0.5

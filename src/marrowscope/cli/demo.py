@@ -41,7 +41,7 @@ def demo(
     \b
     Examples:
       marrowscope demo
-      marrowscope demo --fields 20 --out /tmp/demo
+      marrowscope demo --fields 20 --out runs/demo
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble import open_detector, use_threads
     from marrowscope.cli.smear import parse_size

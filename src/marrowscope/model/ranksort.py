@@ -126,7 +126,8 @@ def _sort_positives(own: Array, ious: Array, step_width: float) -> tuple[Array, 
     falling = ious[order]
     deserving = np.searchsorted(-falling, -falling, side="right")
     box_loss = 1 - falling
-    rows_at = (own[order] - own[0]) / (2 * step_width or 1)
+    # The hard step compares the logits themselves: moved ones may round to a tie.
+    rows_at = (own[order] - own[0]) / (2 * step_width) if step_width > 0 else own[order]
     columns_at = rows_at + 0.5 if step_width > 0 else rows_at
     count = len(own)
     place = np.arange(count)

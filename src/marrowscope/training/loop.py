@@ -310,7 +310,7 @@ class _Trainer:
         line |= {"score_threshold": checkpoint.score_threshold}
         save_checkpoint(self.out / "last", checkpoint)
         score = line.get("val_ap50", float(self.epoch + 1))
-        if score > self.best:
+        if score > self.best or math.isnan(score):
             self.best = score
             save_checkpoint(self.out / "best", checkpoint)
         with (self.out / LOG).open("a", encoding="utf-8") as log:

@@ -46,7 +46,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(1, gt=0)
     """Fields a step and process."""
     accumulate: int = Field(1, gt=0)
-    """Steps whose gradients are summed; ranking still compares the fields of one step alone."""
+    """Steps whose gradients are averaged; ranking still compares the fields of one step alone."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of trunk and heads; the losses are always float32."""
     repeat_factor: float = Field(0.0, ge=0, le=1)
