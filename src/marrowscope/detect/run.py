@@ -21,7 +21,7 @@ from marrowscope.cells.differential import Differential, count_detections
 from marrowscope.cells.field import FieldImage
 from marrowscope.cells.files import write_atomically
 from marrowscope.data.images import read_image
-from marrowscope.detect.detector import Detector
+from marrowscope.detect.detector import Detector, one_name_per_cell
 from marrowscope.detect.outputs import Format, write_field, write_run
 from marrowscope.detect.overlay import draw_overlay
 from marrowscope.detect.saved import DetectedField, SavedDetections, write_detections
@@ -65,7 +65,8 @@ def detect_paths(
 ) -> RunSummary:
     """Find the cells of every file and write the results below the folder `out`.
 
-    paths: files, as `sources.find_images` lists them. score: detections below it are dropped everywhere. batch:
+    paths: files, as `sources.find_images` lists them. score: detections below it are dropped everywhere, and
+    of several names for one cell only the best scored is kept (`one_name_per_cell`). batch:
     fields handed to the detector at once. about: what else `detections.json` should say, such as the checkpoint.
     A file that cannot be read is reported and skipped. BadInput if `out` cannot be a folder.
     """
@@ -86,7 +87,7 @@ def detect_paths(
                 log.warning("skipped %s", bad.reason)
                 lost.append(bad)
             for field, claims in zip(readable, detector.detect(readable), strict=True):
-                found = _record(field, claims.above(score), names)
+                found = _record(field, one_name_per_cell(claims.above(score)), names)
                 write_field(found, out, formats)
                 if overlay:
                     drawing.add(found)
