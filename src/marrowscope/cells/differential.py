@@ -96,7 +96,8 @@ class Differential:
     @property
     def classes(self) -> tuple[tuple[CellClass, Share], ...]:
         """Every counted class with its share, in the order of the taxonomy."""
-        return tuple((c, Share(n, self.total)) for n, c in zip(self.counts, self.taxonomy, strict=True) if c.counted)
+        total = self.total
+        return tuple((c, Share(n, total)) for n, c in zip(self.counts, self.taxonomy, strict=True) if c.counted)
 
     @property
     def uncounted(self) -> tuple[tuple[CellClass, int], ...]:

@@ -65,8 +65,9 @@ def detect_paths(
 ) -> RunSummary:
     """Find the cells of every file and write the results below the folder `out`.
 
-    paths: files, as `sources.find_images` lists them. score: detections below it are dropped everywhere, and
-    of several names for one cell only the best scored is kept (`one_name_per_cell`). batch:
+    paths: files, as `sources.find_images` lists them. score: detections below it are dropped everywhere. Of
+    several names for one cell the best scored is counted, drawn and written (`one_name_per_cell`); `detections.json`
+    alone keeps them all, so that it can be evaluated like the model. batch:
     fields handed to the detector at once. about: what else `detections.json` should say, such as the checkpoint.
     A file that cannot be read is reported and skipped. BadInput if `out` cannot be a folder.
     """
@@ -77,7 +78,8 @@ def detect_paths(
     _make_folder(out)
     started = time.monotonic()
     names = dict(zip(paths, unique_names(paths), strict=True))
-    done: list[DetectedField] = []
+    counted: list[DetectedField] = []
+    claimed: list[DetectedField] = []
     lost: list[Unreadable] = []
     with _Drawing(out / "overlays") as drawing:
         fields = read_fields(paths, at_least=detector.input_size, ahead=2 * batch + 2)
@@ -87,20 +89,22 @@ def detect_paths(
                 log.warning("skipped %s", bad.reason)
                 lost.append(bad)
             for field, claims in zip(readable, detector.detect(readable), strict=True):
-                found = _record(field, one_name_per_cell(claims.above(score)), names)
+                above = claims.above(score)
+                found = _record(field, one_name_per_cell(above), names)
                 write_field(found, out, formats)
                 if overlay:
                     drawing.add(found)
-                done.append(found)
+                counted.append(found)
+                claimed.append(_record(field, above, names))
             if progress:
-                progress(len(done) + len(lost), len(paths))
-    differential = count_detections((f.detections for f in done), detector.taxonomy)
+                progress(len(counted) + len(lost), len(paths))
+    differential = count_detections((f.detections for f in counted), detector.taxonomy)
     said = {**(about or {}), "score_threshold": score, "differential": differential_values(differential)}
-    write_run(done, detector.taxonomy, out, formats)
+    write_run(counted, detector.taxonomy, out, formats)
     write_differential(differential, out)
-    write_detections(out / "detections.json", SavedDetections(detector.taxonomy, tuple(done), tuple(lost), said))
-    cells = sum(len(f.detections) for f in done)
-    return RunSummary(len(done), cells, differential, time.monotonic() - started, tuple(lost))
+    write_detections(out / "detections.json", SavedDetections(detector.taxonomy, tuple(claimed), tuple(lost), said))
+    cells = sum(len(f.detections) for f in counted)
+    return RunSummary(len(counted), cells, differential, time.monotonic() - started, tuple(lost))
 
 
 def _make_folder(out: Path) -> None:
