@@ -1,3 +1,6 @@
+import json
+
+import cv2
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +9,8 @@ from marrowscope.cells.boxes import iou_matrix
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.taxonomy import load_taxonomy
 from marrowscope.detect.detector import one_name_per_cell
+from marrowscope.detect.outputs import Format
+from marrowscope.detect.run import detect_paths
 
 SCHEME = load_taxonomy("liu2022")
 
@@ -43,3 +48,24 @@ def test_what_is_left_is_apart_and_what_is_gone_lay_on_something_better(rows):
 
 def test_nothing_stays_nothing():
     assert len(one_name_per_cell(Detections.none(SCHEME))) == 0
+
+
+class TwoNames:
+    """Calls the one cell of every field by two names."""
+
+    taxonomy = SCHEME
+    input_size = (64, 48)
+
+    def detect(self, fields):
+        boxes = [[5, 5, 30, 30], [6, 5, 30, 30]]
+        return [Detections(boxes, [3, 4], [0.9, 0.7], SCHEME) for _ in fields]
+
+
+def test_a_run_counts_the_cell_once_and_keeps_both_claims_on_record(tmp_path):
+    picture = tmp_path / "field.png"
+    cv2.imwrite(str(picture), np.full((48, 64, 3), 230, np.uint8))
+    run = detect_paths(TwoNames(), [picture], tmp_path / "out", formats=(Format.CSV,), score=0.5)
+    assert (run.cells, run.differential.total) == (1, 1)
+    assert len((tmp_path / "out" / "detections.csv").read_text().splitlines()) == 2  # a header and a cell
+    record = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [d["score"] for d in record["fields"][0]["detections"]] == [0.9, 0.7]
