@@ -63,7 +63,7 @@ def ablate(
       marrowscope ablate my_fields --out runs/lambda --columns baseline --sort-weights 0,.25,.5,.75,1
       marrowscope ablate my_fields --out runs/width --columns paper,wide:model.head_width=1024
     """  # noqa: D301 (\b keeps the lines)
-    from marrowscope.assemble import choose_device, open_detector, use_threads
+    from marrowscope.assemble.detectors import choose_device, open_detector, use_threads
     from marrowscope.cli.fields import read_for_training, write_split
     from marrowscope.cli.train import chosen_recipe, epoch_line, tell
 

@@ -14,7 +14,7 @@ import typer
 from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
-    from marrowscope.assemble import OpenedDetector
+    from marrowscope.assemble.detectors import OpenedDetector
     from marrowscope.cells.differential import Differential
     from marrowscope.data.labelled import LabelledField
     from marrowscope.evaluation.metrics import Evaluation
@@ -43,7 +43,7 @@ def demo(
       marrowscope demo
       marrowscope demo --fields 20 --out runs/demo
     """  # noqa: D301 (\b keeps the lines)
-    from marrowscope.assemble import open_detector, use_threads
+    from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.cli.smear import parse_size
 
     terminal = Terminal(quiet)

@@ -57,7 +57,7 @@ def detect(
         for image in images:
             terminal.say(f"  {image}")
         return
-    from marrowscope.assemble import open_detector, use_threads
+    from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.detect.run import detect_paths
 
     use_threads(threads)

@@ -119,7 +119,7 @@ def _saved_threshold(terminal: Terminal, pairs: Path) -> float | None:
 def _detect(
     terminal: Terminal, checkpoint: str, data: Path, split: str, *, device: str, threads: int, skip_bad: bool
 ) -> tuple[Sequence["LabelledField"], list["EvaluatedField"], float]:
-    from marrowscope.assemble import open_detector, use_threads
+    from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.cli.fields import read_for_evaluation
     from marrowscope.data.labelled import labels_of
     from marrowscope.errors import BadInput

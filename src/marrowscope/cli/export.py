@@ -34,7 +34,7 @@ def export(
       marrowscope export runs/first/best --out marrow_model
       marrowscope export runs/first/best --out marrow_model --full --note limits.md
     """  # noqa: D301 (\b keeps the lines)
-    from marrowscope.assemble import checkpoint_path
+    from marrowscope.assemble.detectors import checkpoint_path
     from marrowscope.cells.files import write_atomically
     from marrowscope.errors import BadInput
     from marrowscope.model.checkpoint import WEIGHTS, levelled, load_checkpoint, save_checkpoint

@@ -67,7 +67,7 @@ def train(
       marrowscope train my_fields --out runs/paper --epochs 20 --set model.sort_weight=0.25
       marrowscope train my_fields --out runs/first --recipe light --resume
     """  # noqa: D301 (\b keeps the lines)
-    from marrowscope.assemble import choose_device, use_threads
+    from marrowscope.assemble.detectors import choose_device, use_threads
     from marrowscope.cli.fields import read_for_training, write_split
 
     terminal = Terminal(quiet)
