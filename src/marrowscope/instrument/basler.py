@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from marrowscope.errors import CameraLost, MissingExtra
-from marrowscope.instrument.camera import CameraInfo, Control, Range
+from marrowscope.instrument.camera import CameraInfo, Control, Range, SeenCamera
 from marrowscope.instrument.grabbing import Grabbed, GrabbingCamera, as_rgb
 
 _NODES = {Control.EXPOSURE_MS: ("ExposureTime", "ExposureTimeAbs")}
@@ -135,3 +135,13 @@ class BaslerCamera(GrabbingCamera):
             node.Value = min(max(decibels(value), node.Min), node.Max)
         else:
             self._node(*_NODES[control]).Value = value * _MICROSECONDS
+
+
+def find() -> list[SeenCamera]:
+    """The Basler cameras that are seen. MissingExtra without pypylon."""
+    try:
+        from pypylon import pylon
+    except ImportError:
+        raise MissingExtra("Basler cameras need the package pypylon: pip install 'marrowscope[basler]'") from None
+    devices = pylon.TlFactory.GetInstance().EnumerateDevices()
+    return [SeenCamera(f"basler:{d.GetSerialNumber()}", d.GetFriendlyName()) for d in devices]

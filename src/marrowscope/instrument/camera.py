@@ -44,6 +44,14 @@ class CameraInfo:
     um_per_px: float | None = None
 
 
+@dataclass(frozen=True)
+class SeenCamera:
+    """A camera that a driver sees, whether or not it is free. address: how to ask for it."""
+
+    address: str
+    title: str
+
+
 class Control(StrEnum):
     """What may be set on a camera."""
 

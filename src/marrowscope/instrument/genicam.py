@@ -3,6 +3,7 @@
 A producer is a `.cti` file that comes with the vendor's driver. Needs the extra `genicam` (harvesters).
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope.errors import CameraLost, MissingExtra
-from marrowscope.instrument.camera import CameraInfo, Control, Range
+from marrowscope.instrument.camera import CameraInfo, Control, Range, SeenCamera
 from marrowscope.instrument.grabbing import Grabbed, GrabbingCamera, as_rgb
 
 # Names of the standard feature naming convention, and how many of its units make one of ours.
 _NODES = {Control.EXPOSURE_MS: (("ExposureTime", "ExposureTimeAbs"), 1000.0), Control.GAIN: (("Gain",), 1.0)}
+PRODUCERS = "GENICAM_GENTL64_PATH"
+"""Where the standard says that producers are found."""
 _RATIO, _SELECTOR = "BalanceRatio", "BalanceRatioSelector"
 _COLOURS = {Control.RED: "Red", Control.BLUE: "Blue"}
 _BAYER = {
@@ -138,3 +141,23 @@ class GenicamCamera(GrabbingCamera):
             return
         names, units = _NODES[control]
         self._node(*names).value = value * units
+
+
+def find() -> list[SeenCamera]:
+    """The cameras of every producer on `GENICAM_GENTL64_PATH`, where vendors' drivers put themselves. MissingExtra."""
+    try:
+        from harvesters.core import Harvester
+    except ImportError:
+        raise MissingExtra("GenICam cameras need the package harvesters: pip install 'marrowscope[genicam]'") from None
+    seen = []
+    for folder in filter(None, os.environ.get(PRODUCERS, "").split(os.pathsep)):
+        for producer in sorted(Path(folder).glob("*.cti")):
+            harvester = Harvester()
+            try:
+                harvester.add_file(str(producer))
+                harvester.update()
+                devices = [d.property_dict for d in harvester.device_info_list]
+            finally:
+                harvester.reset()
+            seen += [SeenCamera(f"genicam:{producer}#{d['id_']}", d["display_name"]) for d in devices]
+    return seen

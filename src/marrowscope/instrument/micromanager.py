@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import CameraLost, InstrumentError, MissingExtra
-from marrowscope.instrument.camera import CameraInfo, Control, Range
+from marrowscope.instrument.camera import CameraInfo, Control, Range, SeenCamera
 from marrowscope.instrument.grabbing import Grabbed, GrabbingCamera, as_rgb
 from marrowscope.instrument.stage import Limits, Position
 
@@ -198,3 +198,14 @@ class MicromanagerStage:
         except RuntimeError as error:
             raise InstrumentError(f"the stage of '{self._camera.address}' does not move: {error}.") from error
         return self.position_um
+
+
+def find() -> list[SeenCamera]:
+    """Micro-Manager is told its devices by a file and finds none by itself: empty, or MissingExtra."""
+    try:
+        import pymmcore_plus  # noqa: F401
+    except ImportError:
+        raise MissingExtra(
+            "Micro-Manager needs the package pymmcore-plus: pip install 'marrowscope[micromanager]'"
+        ) from None
+    return []

@@ -1,12 +1,14 @@
 """Cameras that OpenCV reads: USB video class (UVC) by number or device file, and network streams by URL."""
 
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import cv2
 
 from marrowscope.errors import CameraLost
-from marrowscope.instrument.camera import CameraInfo, Control, Range
+from marrowscope.instrument.camera import CameraInfo, Control, Range, SeenCamera
 from marrowscope.instrument.grabbing import Grabbed, GrabbingCamera, as_rgb
 
 # What V4L2 calls them, and the unit: exposure there is in steps of 0.1 ms. OpenCV tells no range, so ours are those
@@ -85,3 +87,24 @@ class OpencvCamera(GrabbingCamera):
         name, steps = _PROPERTIES[control]
         with self._device:
             self._capture.set(name, value * steps)
+
+
+def find() -> list[SeenCamera]:
+    """The video devices of this machine; where they are no files (Windows, macOS), the first four numbers are tried."""
+    if sys.platform == "linux":
+        devices = sorted(Path("/dev").glob("video*"), key=lambda p: (len(p.name), p.name))
+        return [SeenCamera(f"uvc:{device}", _name_of(device)) for device in devices]
+    seen = []
+    for number in range(4):
+        capture = cv2.VideoCapture(number)
+        if capture.isOpened():
+            seen.append(SeenCamera(f"uvc:{number}", f"video device {number}"))
+        capture.release()
+    return seen
+
+
+def _name_of(device: Path) -> str:
+    try:
+        return Path(f"/sys/class/video4linux/{device.name}/name").read_text(encoding="utf-8").strip()
+    except OSError:
+        return device.name

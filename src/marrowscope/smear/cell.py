@@ -64,13 +64,7 @@ def paint_cell(kind: Morphology, rng: np.random.Generator, um_per_px: float, sta
     """Paint one cell of this kind; every choice comes from `rng`."""
     # A generator for each part, so that one granule more does not move the nucleus.
     outline_rng, edge_rng, place_rng, body_rng, granule_rng, nucleus_rng = rng.spawn(6)
-    outline = wavy_circle(
-        outline_rng,
-        np.pi / 4 * between(outline_rng, kind.diameter_um) ** 2,
-        waviness=kind.waviness,
-        elongation=between(outline_rng, kind.elongation),
-        dents=how_many(outline_rng, kind.dents),
-    )
+    outline = _outline(kind, outline_rng)
     grid = Grid.around(outline.reach + 0.6, um_per_px)
     cell_distance = _frayed(outline.distance(grid), grid, edge_rng)
     nuclear_distance, centre = _place_nucleus(kind, place_rng, outline, grid, cell_distance)
@@ -90,6 +84,21 @@ def paint_cell(kind: Morphology, rng: np.random.Generator, um_per_px: float, sta
     if sigma_px > 0.3:
         light = np.asarray(cv2.GaussianBlur(light, (0, 0), sigma_px), np.float32)
     return PaintedCell(np.clip(light, 0, 1), soft_inside(cell_distance, um_per_px), nucleus, outline)
+
+
+def outline_of(kind: Morphology, rng: np.random.Generator) -> Outline:
+    """The outline that `paint_cell` gives with an equal generator, without the painting."""
+    return _outline(kind, rng.spawn(1)[0])
+
+
+def _outline(kind: Morphology, rng: np.random.Generator) -> Outline:
+    return wavy_circle(
+        rng,
+        np.pi / 4 * between(rng, kind.diameter_um) ** 2,
+        waviness=kind.waviness,
+        elongation=between(rng, kind.elongation),
+        dents=how_many(rng, kind.dents),
+    )
 
 
 def _frayed(distance: Plane, grid: Grid, rng: np.random.Generator) -> Plane:

@@ -88,13 +88,14 @@ def _lay_down(plan: FieldPlan, rng: np.random.Generator) -> Light:
         painted = paint(own_rng, plan.um_per_px, plan.stain)
         if (np.hypot(discs[:, 0] - x_um, discs[:, 1] - y_um) > discs[:, 2] + 0.7 * painted.outline.reach).all():
             side_px = len(painted.cover)
-            _paste(light, painted, overlap(plan.canvas, side_px, x_um / plan.um_per_px, y_um / plan.um_per_px))
+            paste(light, painted, overlap(plan.canvas, side_px, x_um / plan.um_per_px, y_um / plan.um_per_px))
     for cell in plan.cells:
-        _paste(light, cell.painted, plan.place_of(cell))
+        paste(light, cell.painted, plan.place_of(cell))
     return light
 
 
-def _paste(light: Light, painted: PaintedCell, place: tuple[tuple[slice, slice], tuple[slice, slice]]) -> None:
+def paste(light: Light, painted: PaintedCell, place: tuple[tuple[slice, slice], tuple[slice, slice]]) -> None:
+    """Lay a painted cell on `light`. place: rows and columns there, and in its picture, as `brush.overlap` says."""
     there, here = place
     below = light[there]
     # A little of what lies beneath shines through.

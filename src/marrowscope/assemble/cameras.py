@@ -1,0 +1,142 @@
+"""The composition root of instruments: an address becomes a microscope; here alone a camera driver is imported.
+
+simulated                          a drawn smear under a simulated microscope with a stage
+simulated?seed=3&fps=20            the same with options, see `SIMULATED_OPTIONS`
+replay:PATH                        a folder of pictures or a video file
+replay:PATH?fps=10&loop=no&um_per_px=0.07
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qsl
+
+from marrowscope.errors import BadSetting
+from marrowscope.instrument.camera import Camera
+from marrowscope.instrument.stage import Stage
+
+if TYPE_CHECKING:
+    from marrowscope.instrument.faults import Faults
+
+
+@dataclass(frozen=True, eq=False)
+class Microscope:
+    """A camera (not yet opened: enter its context), a stage where there is one, faults where it is simulated.
+
+    Close it when done; that also closes what lies under the lens of a simulated one. simulator: the whole
+    `SimulatedMicroscope`, which knows the truth.
+    """
+
+    camera: Camera
+    stage: Stage | None = None
+    faults: "Faults | None" = None
+    simulator: Any = None
+    _closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
+
+    def close(self) -> None:
+        """Let go of what belongs to it."""
+        for closer in self._closers:
+            closer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_microscope(address: str, **options: object) -> Microscope:
+    """The microscope of an address. Options stand after `?` in the address or are given by name, which wins.
+
+    BadSetting for an address or an option that is not known, or a value that cannot be.
+    """
+    place, _, query = address.partition("?")
+    kind, _, rest = place.partition(":")
+    written = dict(parse_qsl(query, keep_blank_values=True))
+    if kind not in _DRIVERS:
+        raise BadSetting(f"camera address '{address}' is not known. Known: {', '.join(_EXAMPLES)}.")
+    return _DRIVERS[kind](address, rest, {**written, **options})
+
+
+def _simulated(address: str, rest: str, options: Mapping[str, object]) -> Microscope:
+    if rest:
+        raise BadSetting(f"camera address '{address}': nothing may stand between 'simulated' and '?'.")
+    from marrowscope.cells.taxonomy import load_taxonomy
+    from marrowscope.instrument.simulated import SimulatedMicroscope
+    from marrowscope.smear.slide import SmearSlide
+
+    values = _read(address, options, SIMULATED_OPTIONS)
+    seed = int(values.get("seed", 0))
+    about_slide = {k: values.pop(k) for k in ("width_um", "height_um", "memory_mb") if k in values}
+    scheme = values.pop("scheme", None)
+    try:
+        slide = SmearSlide(
+            seed,
+            taxonomy=load_taxonomy(scheme) if scheme else None,
+            um_per_px=values.get("um_per_px", 0.069),
+            **about_slide,
+        )
+        microscope = SimulatedMicroscope(slide, **values)
+    except ValueError as error:
+        raise BadSetting(f"camera address '{address}': {error}.") from error
+    return Microscope(microscope.camera, microscope.stage, microscope.faults, microscope, (slide.close,))
+
+
+def _replay(address: str, rest: str, options: Mapping[str, object]) -> Microscope:
+    if not rest:
+        raise BadSetting(f"camera address '{address}': say what to replay, as in {_EXAMPLES[1]}.")
+    from marrowscope.instrument.replay_camera import ReplayCamera
+
+    return Microscope(ReplayCamera(rest, **_read(address, options, _REPLAY_OPTIONS)))
+
+
+def _yes_or_no(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text not in ("yes", "no", "true", "false", "1", "0"):
+        raise ValueError("yes or no")
+    return text in ("yes", "true", "1")
+
+
+SIMULATED_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "seed": int,
+    "width": int,
+    "height": int,
+    "um_per_px": float,
+    "fps": float,
+    "vignetting": float,
+    "noise": float,
+    "latency_ms": float,
+    "tilt_um_per_mm": float,
+    "blur_um_per_um": float,
+    "stage_um_per_s": float,
+    "sharp": _yes_or_no,
+    "width_um": float,
+    "height_um": float,
+    "memory_mb": float,
+    "scheme": str,
+    # Given by name only: no text makes them.
+    "cast": tuple,
+    "hand": lambda hand: hand,
+    "clock": lambda clock: clock,
+}
+_REPLAY_OPTIONS: dict[str, Callable[[Any], Any]] = {"fps": float, "loop": _yes_or_no, "um_per_px": float}
+_DRIVERS: dict[str, Callable[[str, str, Mapping[str, object]], Microscope]] = {
+    "simulated": _simulated,
+    "replay": _replay,
+}
+_EXAMPLES = ("simulated", "replay:PATH")
+
+
+def _read(address: str, options: Mapping[str, object], known: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    values = {}
+    for name, value in options.items():
+        if name not in known:
+            raise BadSetting(f"camera address '{address}': no option '{name}'. There are: {', '.join(known)}.")
+        try:
+            values[name] = known[name](value)
+        except (TypeError, ValueError) as error:
+            raise BadSetting(f"camera address '{address}': '{value}' is no value for {name} ({error}).") from error
+    return values
