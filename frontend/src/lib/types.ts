@@ -1,0 +1,38 @@
+/** Short names for what the station sends and takes. */
+import type { components } from "./api-schema";
+
+type Schemas = components["schemas"];
+export type Me = Schemas["Me"];
+export type Person = Schemas["Person"];
+export type Role = Schemas["Role"];
+export type Scheme = Schemas["Scheme"];
+export type CellClass = Schemas["SchemeClass"];
+export type Keyboard = Schemas["Keyboard"];
+export type CameraChoice = Schemas["CameraChoice"];
+export type LiveState = Schemas["LiveState"];
+export type ControlState = Schemas["ControlState"];
+export type SlideMap = Schemas["SlideMap"];
+export type FocusSweep = Schemas["FocusSweep"];
+export type Counts = Schemas["Counts"];
+export type Tally = Schemas["Tally"];
+export type ClassShare = Schemas["ClassShare"];
+export type Verdict = Schemas["Verdict"];
+export type Specimen = Schemas["Specimen"];
+export type SpecimenSummary = Schemas["SpecimenSummary"];
+export type SpecimenDetail = Schemas["SpecimenDetail"];
+export type Slide = Schemas["Slide"];
+export type KeptField = Schemas["KeptField"];
+export type FieldDetail = Schemas["FieldDetail"];
+export type Cell = Schemas["Cell"];
+export type Edit = Schemas["Edit"];
+export type Correction = Schemas["Correction"];
+export type Differential = Schemas["DifferentialView"];
+export type Agreement = Schemas["Agreement"];
+export type AuditEntry = Schemas["AuditEntry"];
+export type ModelVersion = Schemas["ModelVersion"];
+export type Statistics = Schemas["Statistics"];
+export type Letterhead = Schemas["Letterhead"];
+export type References = Schemas["References"];
+export type StopRule = Schemas["StopRule"];
+export type StationPreferences = Schemas["StationPreferences"];
+export type EyepieceCalibration = Schemas["EyepieceCalibration"];
