@@ -13,6 +13,7 @@ from marrowscope.cli.detect import detect
 from marrowscope.cli.evaluate import evaluate
 from marrowscope.cli.export import export
 from marrowscope.cli.smear import smear
+from marrowscope.cli.station import station
 from marrowscope.cli.terminal import say_error
 from marrowscope.cli.train import train
 from marrowscope.errors import MarrowscopeError
@@ -94,3 +95,4 @@ app.command()(ablate)
 app.add_typer(data, name="data")
 app.command()(smear)
 app.command()(export)
+app.command()(station)

@@ -1,0 +1,298 @@
+"""The steps of a retraining: export, train, compare, settle. Each is done once; taken up again, it goes on.
+
+Everything of one retraining lies in HOME/exports/retrain-<time>: plan.json (what was asked for), fields/ (the exported
+fields), run/ (the training), comparison.json and comparison.md, result.json (what came of it).
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marrowscope.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from marrowscope.cells.specimen import ModelVersion
+    from marrowscope.cells.taxonomy import Taxonomy
+    from marrowscope.data.labelled import LabelledField
+    from marrowscope.station.promotion import Comparison, Contestant
+    from marrowscope.station.retraining import RetrainingSet
+    from marrowscope.store.store import Store
+    from marrowscope.training.recipe import Recipe
+
+PREFIX = "retrain-"
+PLAN, FIELDS, RUN, COMPARISON, PAGE, RESULT = (
+    "plan.json",
+    "fields",
+    "run",
+    "comparison.json",
+    "comparison.md",
+    "result.json",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for, as it is kept for --resume. extra: folders. specimens: codes, or None for all."""
+
+    recipe: str
+    epochs: int | None
+    settings: tuple[str, ...]
+    extra: tuple[str, ...]
+    specimens: tuple[str, ...] | None
+    base: str | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Plan":
+        """The plan of a retraining begun. BadInput where it cannot be read."""
+        from marrowscope.errors import BadInput
+
+        try:
+            values = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+            lists = {k: None if values[k] is None else tuple(values[k]) for k in ("settings", "extra", "specimens")}
+            return cls(**(values | lists))
+        except (OSError, ValueError, TypeError, KeyError) as e:
+            raise BadInput(f"{folder / PLAN}: not readable ({e}). Begin anew without --resume.") from None
+
+
+def below(home: Path, name: str) -> str:
+    """A path in the settings, or of a model, is relative to the home folder; a word such as `demo` stays what it is."""
+    there = home / name
+    return str(there) if there.exists() else name
+
+
+def specimen_ids(store: "Store", codes: Sequence[str] | None) -> list[int] | None:
+    """The cases of these codes. NotFound names the first that is not there."""
+    from marrowscope.errors import NotFound
+
+    if codes is None:
+        return None
+    ids = []
+    for code in codes:
+        found = [s.specimen.id for s in store.specimens(text=code, limit=1000)[0] if s.specimen.code == code]
+        if not found:
+            raise NotFound(f"There is no specimen {code!r}.")
+        ids += found
+    return ids
+
+
+def tell_export(terminal: Terminal, made: "RetrainingSet") -> None:
+    """What was exported, and what was not."""
+    terminal.say(
+        f"{made.fields} fields reviewed throughout, {made.cells} cells ({made.unidentified} unidentified), "
+        f"{made.specimens} specimens; {len(made.fixed)} fields of {made.fixed_specimens} specimens are the fixed set"
+    )
+    for entry in made.left_out[:5]:
+        terminal.say(f"left out {entry.specimen}, field {entry.field}: {entry.why}", style="yellow")
+    if len(made.left_out) > 5:
+        terminal.say(f"... and {len(made.left_out) - 5} more fields left out", style="yellow")
+
+
+@dataclass(frozen=True, eq=False)
+class RetrainingData:
+    """What a candidate learns from. notes: what a person should know of it."""
+
+    training: tuple["LabelledField", ...]
+    validation: tuple["LabelledField", ...]
+    taxonomy: "Taxonomy"
+    notes: tuple[str, ...]
+
+
+def training_data(folder: Path, plan: Plan, recipe: "Recipe", scheme: "Taxonomy") -> RetrainingData:
+    """The exported fields without the fixed set, a fifth of their specimens for validation, and the extra folders."""
+    from marrowscope.cells.taxonomy import Taxonomy
+    from marrowscope.cli.fields import HELD_OUT
+    from marrowscope.data.clean import drop_unknown, keep_frequent_classes
+    from marrowscope.data.convert import read_labels, splits_of
+    from marrowscope.data.split import by_field, by_specimen
+    from marrowscope.data.voc import read_voc
+    from marrowscope.errors import BadInput
+    from marrowscope.station.retraining import TRAIN
+
+    own = read_voc(folder, split=TRAIN).fields
+    if len(own) < 2:
+        raise BadInput(
+            f"{len(own)} reviewed fields are free to train on: the others belong to the fixed set. Review more cases."
+        )
+    several = len({field.specimen for field in own}) > 1
+    training, validation = (by_specimen if several else by_field)(own, held_out=HELD_OUT, seed=recipe.seed)
+    notes = [] if several else ["one specimen alone: validation fields are of the same patient, which flatters"]
+    for place in plan.extra:
+        offered = splits_of(Path(place))
+        more = read_labels(Path(place), split="train" if "train" in offered else None, skip_bad=True).fields
+        notes.append(f"{len(more)} fields of {place} are trained on as well")
+        training = (*training, *more)
+    kept = keep_frequent_classes([*training, *validation], more_than=recipe.more_than, taxonomy=scheme).fields
+    frequent = {scheme.index(label) for field in kept for label in field.labels}
+    taught = {
+        scheme.index(label)
+        for field in training
+        for label, difficult in zip(field.labels, field.difficult, strict=True)
+        if not difficult and scheme.find(label) is not None
+    }
+    classes = taught & frequent
+    if not classes:
+        raise BadInput(
+            f"no class has more than {recipe.more_than} cells to learn from. Review more, or --set more_than=0."
+        )
+    # The bucket comes along where it marks cells that must be passed over.
+    if scheme.other is not None and any(field.difficult.any() for field in [*training, *validation]):
+        classes.add(scheme.index(scheme.other))
+    taxonomy: Taxonomy = scheme.keep(classes)
+    return RetrainingData(
+        drop_unknown(training, taxonomy).fields, drop_unknown(validation, taxonomy).fields, taxonomy, tuple(notes)
+    )
+
+
+def tell_training(terminal: Terminal, data: RetrainingData) -> None:
+    """Classes, cells and fields of both sides."""
+    from marrowscope.data.summary import summarise
+
+    for note in data.notes:
+        terminal.say(note, style="yellow")
+    summary = summarise({"train": data.training, "val": data.validation}, data.taxonomy)
+    rows: list[tuple[object, ...]] = [(r.name, r.lineage.value, *r.cells) for r in summary.rows]
+    rows += [("cells", "", *summary.cells), ("fields", "", *summary.fields)]
+    terminal.table(("class", "lineage", "train", "val"), rows, title=f"{len(data.taxonomy)} classes")
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """The steps of one retraining; each does nothing where its result is there already."""
+
+    terminal: Terminal
+    store: "Store"
+    home: Path
+    folder: Path
+    plan: Plan
+    scheme: "Taxonomy"
+    who: str
+    device: str
+
+    def export(self) -> None:
+        """Reviewed fields -> fields/. BadInput before any training where nothing would be left to compare on."""
+        from marrowscope.data.voc import read_voc
+        from marrowscope.errors import BadInput
+        from marrowscope.station.retraining import FIXED, export_reviewed
+
+        self.terminal.title("1 of 4: export")
+        fields = self.folder / FIELDS
+        if fields.is_dir():
+            self.terminal.say(f"{fields} is there")
+        else:
+            ids = specimen_ids(self.store, self.plan.specimens)
+            tell_export(self.terminal, export_reviewed(self.store, fields, scheme=self.scheme, specimens=ids))
+        if not read_voc(fields, split=FIXED).fields:
+            raise BadInput(
+                "no field is left to compare on: the reviewed fields are all of one patient, or the specimens chosen "
+                "leave the fixed set out. Review a case of another patient."
+            )
+
+    def train(self) -> None:
+        """fields/ -> run/best. A run under way goes on."""
+        from marrowscope.assemble.detectors import choose_device
+        from marrowscope.cli.train import chosen_recipe, epoch_line, step_reporter
+        from marrowscope.training.loop import train as train_run
+
+        self.terminal.title("2 of 4: train")
+        recipe = chosen_recipe(self.plan.recipe, self.plan.epochs, list(self.plan.settings))
+        data = training_data(self.folder / FIELDS, self.plan, recipe, self.scheme)
+        tell_training(self.terminal, data)
+        with self.terminal.progress("training", "steps") as advance:
+            train_run(
+                data.training,
+                data.validation,
+                data.taxonomy,
+                recipe,
+                self.folder / RUN,
+                resume=True,
+                device="cpu" if choose_device(self.device) == "cpu" else None,
+                on_step=step_reporter(advance),
+                on_epoch=lambda line: self.terminal.say(epoch_line(line, recipe.epochs)),
+            )
+
+    def compare(self, fallback: str) -> "Comparison":
+        """Both models over the fixed set -> comparison.json, comparison.md. fallback: serves if none was promoted."""
+        from marrowscope.cells.files import write_atomically
+        from marrowscope.data.voc import read_voc
+        from marrowscope.station.promotion import COLUMNS, compare
+        from marrowscope.station.retraining import FIXED
+
+        self.terminal.title("3 of 4: compare")
+        fixed = read_voc(self.folder / FIELDS, split=FIXED).fields
+        serving = self._serving(fallback)
+        candidate = self._contestant(self.folder / RUN / "best", self.folder.name)
+        self.terminal.say(f"{candidate.name} beside {serving.name}, on {len(fixed)} fields of the fixed set")
+        done, total = 0, 2 * len(fixed)
+        with self.terminal.progress("detecting", "fields") as advance:
+
+            def on_field() -> None:
+                nonlocal done
+                done += 1
+                advance(done, total)
+
+            comparison = compare(serving, candidate, fixed, self.scheme, on_field=on_field)
+        write_atomically(
+            self.folder / COMPARISON, json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1) + "\n"
+        )
+        write_atomically(self.folder / PAGE, comparison.markdown())
+        self.terminal.table(COLUMNS, comparison.rows())
+        self.terminal.say(f"Verdict: {comparison.verdict.value}", style="bold")
+        for reason in comparison.reasons:
+            self.terminal.say(f"  {reason}")
+        return comparison
+
+    def _serving(self, fallback: str) -> "Contestant":
+        version = None if self.plan.base else self.store.serving_model()
+        path = fallback if version is None else version.path
+        return self._contestant(below(self.home, path), version.name if version else Path(path).name)
+
+    def _contestant(self, path: str | Path, name: str) -> "Contestant":
+        from marrowscope.assemble.detectors import open_detector
+        from marrowscope.station.promotion import Contestant
+
+        opened = open_detector(path, device=self.device)
+        return Contestant(name, opened.detector, opened.score_threshold)
+
+    def settle(self, comparison: "Comparison", decide: Callable[["Comparison"], bool]) -> None:
+        """Keep the candidate's weights with the station, and let it serve if that is so decided."""
+        from marrowscope.cells.files import write_atomically
+
+        self.terminal.title("4 of 4: promote or not")
+        model = self._keep(comparison)
+        promoted = decide(comparison)
+        if promoted:
+            self.store.promote(model.id, by=self.who, why=f"{self.folder.name}: {'; '.join(comparison.reasons)}")
+            self.terminal.say(f"{model.name} serves from the station's next start of the camera on")
+        else:
+            self.terminal.say(f"not promoted; {model.name} waits on the admin page, should you decide otherwise")
+        result = {"model": model.id, "name": model.name, "digest": model.digest, "path": model.path}
+        result |= {"verdict": comparison.verdict.value, "promoted": promoted}
+        write_atomically(self.folder / RESULT, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+        self.terminal.say(f"  {self.folder / PAGE}     the comparison")
+
+    def _keep(self, comparison: "Comparison") -> "ModelVersion":
+        """Copy the checkpoint to models/<digest> and tell the archive."""
+        from marrowscope.cells.files import replacing
+
+        weights = self.folder / RUN / "best" / "model.safetensors"
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        place = Path("models") / digest[:12]
+        with replacing(self.home / place / weights.name) as aside:
+            shutil.copyfile(weights, aside)
+        f1, ap50 = comparison.numbers.macro_f1.second, comparison.numbers.macro_ap50.second
+        about = {
+            "made_by": self.folder.name,
+            "recipe": self.plan.recipe if not Path(self.plan.recipe).is_file() else Path(self.plan.recipe).name,
+            "fixed_fields": comparison.numbers.fields,
+            "macro_f1": f1,
+            "macro_ap50": ap50,
+            "beside": comparison.serving,
+        }
+        return self.store.add_model(
+            self.folder.name, digest, self.scheme.name, place.as_posix(), json.dumps(about), by=self.who
+        )
