@@ -1,5 +1,6 @@
 """An address becomes a microscope, or a sentence that says why not."""
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -46,6 +47,21 @@ def test_a_folder_is_replayed(tmp_path: Path):
         with microscope.camera as camera:
             assert camera.info.um_per_px == 0.07
             assert next(camera.frames()).pixels.mean() == 90
+
+
+@pytest.mark.parametrize("address", ["uvc:", "genicam:", "micromanager:"])
+def test_a_real_camera_has_to_be_named(address: str):
+    with pytest.raises(BadSetting, match="say which one"):
+        open_microscope(address)
+
+
+def test_closing_it_ends_the_drawing_and_may_be_done_twice():
+    microscope = open_microscope("simulated?width=64&height=48")
+    with microscope.camera as camera:
+        next(camera.frames())
+    microscope.close()
+    microscope.close()
+    assert "smear-slide" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(

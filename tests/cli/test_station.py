@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from marrowscope.station.settings import FILE
 
@@ -23,6 +23,13 @@ PASSWORD = "correct horse battery"
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+
+
+def read_on(socket: ClientConnection) -> None:
+    """Read until something ends it."""
+    while True:
+        socket.recv(timeout=5)
+        socket.send("ok 1")
 
 
 class Running:
@@ -123,9 +130,7 @@ def test_a_station_is_set_up_used_and_stopped_without_leaving_anything(running: 
         # The stream is still open: it must not hold the station up.
         assert station.stop() == 0
         with pytest.raises((ConnectionClosed, TimeoutError)):
-            while True:
-                socket.recv(timeout=5)
-                socket.send("ok 1")
+            read_on(socket)
     browser.close()
     assert "everything that was kept is on disk" in station.said[-1]
     assert not {pid for pid in offspring if alive(pid)}

@@ -68,3 +68,35 @@ def kept_case(store: Store, code: str = "M26-0001", patient: str = "P-417") -> C
     case = new_case(store, code, patient)
     case.keep()
     return case
+
+
+def busy_archive(store: Store) -> Case:
+    """Everything that there can be, once at least."""
+    store.add_user("hana", "Dr Hana Ito", "haematologist", "hash", by="root")
+    store.note_login("hana", True)
+    model = store.add_model("light", "ab" * 32, "clinical", "models/light", "", by="root")
+    store.promote(model.id, by="root", why="first")
+    store.set_setting("station", '{"lab":"骨"}', by="root")
+    case = kept_case(store)
+    one, two, three, _ = case.cells()
+    case.keep([FoundCell((0, 0, 9, 9), "MYELO", 0.5, 0.5, same_as=one.id)])
+    case.rename(one, "BAND")
+    case.edit(EditKind.MOVE, two, box=(1, 2, 3, 4))
+    store.apply(
+        case.id,
+        [
+            Edit(EditKind.ADD, field_id=case.kept[0].id, code="LYM", box=(5, 5, 9, 9)),
+            Edit(EditKind.REMOVE, three.id),
+        ],
+        by="ben",
+        why="noch einmal",
+    )
+    store.undo(case.id, by="ben")
+    store.accept_above(case.id, 0.6, by="anna")
+    store.add_readings(case.id, {one.id: "META"}, by="ben")
+    store.add_effort(case.id, 12.5, 3, 1, by="ben")
+    store.save_draft(case.id, '{"a":"b"}', by="anna")
+    store.sign(case.id, "{}", PDF, by="hana", meaning="approved")
+    store.begin_amendment(case.id, "typing error", by="hana")
+    store.sign(case.id, "{}", PDF + b"2", by="hana", meaning="amended")
+    return case

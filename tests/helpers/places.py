@@ -1,9 +1,11 @@
 """Where an archive of a test is, and ways in past the store."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from marrowscope.store import database
 from marrowscope.store.store import Store
@@ -27,24 +29,18 @@ class Place:
         return database.open_engine(self.url)
 
     def run(self, *statements: str) -> None:
-        """Run these statements past the store, all guards switched off."""
+        """Run these statements past the store, all guards switched off: what somebody can do who has the database."""
+        if self.on_sqlite:
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection, connection:
+                triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+                for statement in (*(f"DROP TRIGGER {name}" for (name,) in triggers), *statements):
+                    connection.execute(statement)
+            return
         engine = self.engine()
-        with database.writing(engine) as connection:
-            without_guards(connection)
-            for statement in statements:
-                connection.execute(text(statement))
+        with engine.begin() as there:
+            for statement in ("SET LOCAL session_replication_role = replica", *statements):
+                there.execute(text(statement))
         engine.dispose()
-
-
-def without_guards(connection: Connection) -> None:
-    """What somebody would do who has the database in his hands."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        return
-    connection.execute(text("PRAGMA defer_foreign_keys = ON"))
-    triggers = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
-    for name in triggers:
-        connection.execute(text(f"DROP TRIGGER {name}"))
 
 
 def url_of(url: str, name: str) -> str:

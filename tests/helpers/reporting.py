@@ -72,9 +72,7 @@ def drawn_field(seed: int, width: int = 1200, height: int = 900) -> tuple[bytes,
 
 
 def specimen(code: str = "KM-2026-0417", patient: str = "P-20931") -> Specimen:
-    return Specimen(
-        7, code, patient, "marrow aspirate", date(2026, 5, 3), "", SpecimenState.OPEN, NOW, "liu"
-    )
+    return Specimen(7, code, patient, "marrow aspirate", date(2026, 5, 3), "", SpecimenState.OPEN, NOW, "liu")
 
 
 def slides(*labels: str) -> list[Slide]:
@@ -83,9 +81,7 @@ def slides(*labels: str) -> list[Slide]:
 
 def kept_fields(images: Sequence[str], *, slide_id: int = 1, size: tuple[int, int] = (1200, 900)) -> list[KeptField]:
     return [
-        KeptField(
-            n, 7, slide_id, n, image, size[0], size[1], 0.1, None, None, None, 40.0, 1, NOW, "liu"
-        )
+        KeptField(n, 7, slide_id, n, image, size[0], size[1], 0.1, None, None, None, 40.0, 1, NOW, "liu")
         for n, image in enumerate(images, 1)
     ]
 

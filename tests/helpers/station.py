@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from datetime import UTC, timedelta
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -14,7 +15,6 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
-from oracles.blob_detector import BlobDetector
 
 from marrowscope.assemble.cameras import open_microscope
 from marrowscope.cells.detections import Detections
@@ -25,6 +25,7 @@ from marrowscope.station.desk import Desk
 from marrowscope.station.live import LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
+from marrowscope.station.signout import SignOut
 from marrowscope.store.store import Store
 from marrowscope.web.app import create_app
 from marrowscope.web.auth import Passwords
@@ -34,6 +35,7 @@ from marrowscope.web.routes.pages import PageFile
 from marrowscope.web.schemas.live import CameraChoice
 from marrowscope.web.services import Services
 from marrowscope.web.sessions import CSRF_COOKIE, Sessions
+from oracles.blob_detector import BlobDetector
 
 PASSWORD = "correct horse battery"
 QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -107,14 +109,24 @@ def sign_in(client: TestClient, name: str, password: str = PASSWORD) -> None:
     client.headers["x-csrf-token"] = client.cookies[CSRF_COOKIE]
 
 
+@cache
+def _fresh_archive(people: bool) -> bytes:
+    """A new archive as a file. Made once: its tables take longer to make than most tests."""
+    with TemporaryDirectory() as aside:
+        home = Path(aside)
+        with Store.open(f"sqlite:///{home / 'archive.db'}", home / "pixels") as store:
+            for name, role in PEOPLE.items() if people else ():
+                store.add_user(name, f"{name.title()} of the lab", role, QUICK.hash(PASSWORD), by="ada")
+        assert not (home / "archive.db-wal").exists()
+        return (home / "archive.db").read_bytes()
+
+
 @contextmanager
 def station(home: Path, *, people: bool = True, **settings: object) -> Iterator[Station]:
     """A station in this folder, until the block ends."""
+    (home / "archive.db").write_bytes(_fresh_archive(people))
     store = Store.open(f"sqlite:///{home / 'archive.db'}", home / "pixels")
     works = services(home, store, StationSettings(camera=CAMERA, **settings))  # type: ignore[arg-type]
-    if people:
-        for name, role in PEOPLE.items():
-            store.add_user(name, f"{name.title()} of the lab", role, QUICK.hash(PASSWORD), by="ada")
     app = create_app(works, page=PAGE)
     try:
         yield Station(app, works)
@@ -147,7 +159,7 @@ def services(home: Path, store: Store, settings: StationSettings) -> Services:
         scheme=scheme,
         desk=Desk(store, scheme),
         review=Review(store, scheme),
-        signout=None,  # type: ignore[arg-type]
+        signout=SignOut(store, scheme, zone=UTC),
         microscope=Microscope(partial(open_live, model_id=model.id)),
         examine=examine,
         cameras=[CameraChoice(address=CAMERA, title="Simulated microscope")],

@@ -43,9 +43,11 @@ def test_a_person_is_told_by_the_middle_one_of_the_cases(case: Case) -> None:
 
 
 def test_nothing_spent_writes_nothing(case: Case) -> None:
-    before = len(case.store.audit(limit=100, offset=0))
+    _, before = case.store.audit(limit=100, offset=0)
     add_effort(case.store, case.specimen.id, 0, 0, 0, by="anna")
-    assert len(case.store.audit(limit=100, offset=0)) == before
+    assert case.store.audit(limit=100, offset=0)[1] == before
+    add_effort(case.store, case.specimen.id, 1, 0, 0, by="anna")
+    assert case.store.audit(limit=100, offset=0)[1] == before + 1
 
 
 @pytest.mark.parametrize(

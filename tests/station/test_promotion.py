@@ -1,6 +1,7 @@
 """A candidate beside the serving model: promoted where it is better for certain enough, kept back with reasons else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -79,7 +80,7 @@ def test_a_better_candidate_is_promoted_and_a_worse_one_is_not(fixed: tuple[Labe
 
 def test_a_model_is_not_promoted_over_itself(fixed: tuple[LabelledField, ...]) -> None:
     same = model(fixed, wrong=0.1)
-    assert "does not rise: +0.000 (+0.000 to +0.000)" in against(compare(same, same, fixed, SCHEME, draws=50))
+    assert "does not rise: +0.000 (+0.00, +0.00)" in against(compare(same, same, fixed, SCHEME, draws=50))
 
 
 def test_a_gain_that_may_be_chance_is_not_enough(fixed: tuple[LabelledField, ...]) -> None:
@@ -102,6 +103,17 @@ def test_one_class_that_becomes_worse_holds_back_a_model_that_is_better_on_the_w
     assert comparison.numbers.macro_f1.change.value > 0  # type: ignore[operator]
     assert comparison.reasons == tuple(r for r in comparison.reasons if r.startswith("plasma cell is worse"))
     assert min(row.truth for row in comparison.numbers.classes) >= MIN_CLASS
+
+
+def test_a_rare_class_that_is_lost_altogether_holds_the_candidate_back(fixed: tuple[LabelledField, ...]) -> None:
+    names = [SCHEME[SCHEME.index(code)].name for code in ("MYELO", "MYELOBLAST")]
+    rare = tuple(
+        replace(f, labels=(names[1] if number < 2 else names[0], *f.labels[1:])) for number, f in enumerate(fixed)
+    )
+    candidate = model(rare, wrong=1.0, only_wrong="MYELOBLAST")
+    comparison = compare(model(rare, wrong=0.3), candidate, rare, SCHEME, draws=100)
+    assert comparison.numbers.macro_f1.change.value > 0  # type: ignore[operator]
+    assert "myeloblast is lost: none of 2 is found any more" in against(comparison)
 
 
 def test_a_fixed_set_too_small_to_tell_keeps_the_serving_model(fixed: tuple[LabelledField, ...]) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.station import Station
 from PIL import Image
+
+from helpers.station import Station
 
 
 @pytest.fixture

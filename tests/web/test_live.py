@@ -2,16 +2,17 @@
 
 import json
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from helpers.station import CAMERA, HERE, STREAM, Station
 from starlette.testclient import WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
+from helpers.station import CAMERA, HERE, STREAM, Station
 from marrowscope.web.schemas.live import StreamHeader
 from marrowscope.web.stream import NOTHING_RUNS
 
@@ -35,6 +36,12 @@ def message(socket: WebSocketTestSession) -> tuple[dict[str, Any], bytes]:
     header = json.loads(data[4 : 4 + length])
     socket.send_text(f"ok {header['number']}")
     return header, data[4 + length :]
+
+
+def read_on(socket: WebSocketTestSession) -> None:
+    """Read until something ends it."""
+    while True:
+        message(socket)
 
 
 @pytest.fixture
@@ -99,8 +106,7 @@ def test_the_stream_ends_when_the_microscope_stops(lab: Station, tess: TestClien
         message(socket)
         lab.works.microscope.stop()
         with pytest.raises(WebSocketDisconnect) as closed:
-            while True:
-                message(socket)
+            read_on(socket)
         assert closed.value.code == NOTHING_RUNS
 
 
@@ -176,18 +182,20 @@ def test_an_unplugged_camera_is_said_nothing_is_kept_and_a_replugged_one_comes_b
 
 def test_mjpeg_ends_when_the_microscope_stops(lab: Station, tess: TestClient) -> None:
     def stop() -> None:
-        until(lambda: (f := lab.works.microscope.now) and f.feed.view, "a picture")
+        until(lambda: lab.works.microscope.running().feed.watchers, "somebody to watch")
+        feed = lab.works.microscope.running().feed
+        before = until(lambda: feed.view, "a picture").number
+        until(lambda: feed.view is not None and feed.view.number > before + 3, "more pictures")
         lab.works.microscope.stop()
 
-    import threading
-
-    later = threading.Timer(0.5, stop)
+    later = threading.Thread(target=stop)
     later.start()
     # The test client hands over whole answers alone, so this one has to end.
     answer = tess.get("/api/live/mjpeg")
     later.join()
     assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
-    assert answer.content.count(b"\xff\xd8\xff") >= 1
+    assert answer.content.startswith(b"--marrowscope-frame\r\nContent-Type: image/jpeg\r\n")
+    assert b"\xff\xd8\xff" in answer.content
 
 
 def test_only_the_cameras_of_the_station_are_opened(lab: Station) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 from fastapi.testclient import TestClient
-from helpers.station import HERE, PASSWORD, PEOPLE, STREAM, Station, station
 from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 
+from helpers.station import HERE, PASSWORD, PEOPLE, STREAM, Station, station
 from marrowscope.web.stream import NOT_SIGNED_IN, NOTHING_RUNS
 
 WORLD = {"", "reader", "technician", "haematologist", "admin"}

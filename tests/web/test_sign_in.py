@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from helpers.station import HERE, PASSWORD, Station, sign_in
 
+from helpers.station import HERE, PASSWORD, Station, sign_in
 from marrowscope.cells.specimen import Role
 from marrowscope.web.sessions import CSRF_COOKIE, SESSION_COOKIE, digest_of
 

@@ -2379,9 +2379,15 @@ export interface components {
          * ReferenceEntry
          * @description What a healthy marrow has of these classes together, or of a lineage, or of an index (exactly one of the three).
          *
-         *     In percent of the counted cells; an index as the ratio itself. typical: mean or median.
+         *     In percent of the counted cells; an index as the ratio itself. typical: mean or median. name, chinese: what several
+         *     classes together are called.
          */
         ReferenceEntry: {
+            /**
+             * Chinese
+             * @default
+             */
+            chinese: string;
             /**
              * Codes
              * @default []
@@ -2397,6 +2403,11 @@ export interface components {
             lineage?: components["schemas"]["Lineage"] | null;
             /** Low */
             low?: number | null;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
             /**
              * Note
              * @default

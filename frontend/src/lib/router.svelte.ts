@@ -32,7 +32,6 @@ export function match(pattern: string, path: string): Record<string, string> | n
 }
 
 // Every page takes its own props; the shell passes `id` where the pattern has one.
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Page = Component<any>;
 export type Pages = Record<string, () => Promise<{ default: Page }>>;
 

@@ -4,48 +4,16 @@ simulated                          a drawn smear under a simulated microscope wi
 simulated?seed=3&fps=20            the same with options, see `SIMULATED_OPTIONS`
 replay:PATH                        a folder of pictures or a video file
 replay:PATH?fps=10&loop=no&um_per_px=0.07
+uvc:0, genicam:FILE.cti#0, ...     real cameras, see `assemble.real_cameras`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 from urllib.parse import parse_qsl
 
+from marrowscope.assemble.microscope import Microscope, read_options
+from marrowscope.assemble.real_cameras import open_basler, open_genicam, open_micromanager, open_uvc
 from marrowscope.errors import BadSetting
-from marrowscope.instrument.camera import Camera
-from marrowscope.instrument.stage import Stage
-
-if TYPE_CHECKING:
-    from marrowscope.instrument.faults import Faults
-
-
-@dataclass(frozen=True, eq=False)
-class Microscope:
-    """A camera (not yet opened: enter its context), a stage where there is one, faults where it is simulated.
-
-    Close it when done; that also closes what lies under the lens of a simulated one. simulator: the whole
-    `SimulatedMicroscope`, which knows the truth.
-    """
-
-    camera: Camera
-    stage: Stage | None = None
-    faults: "Faults | None" = None
-    simulator: Any = None
-    _closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
-
-    def close(self) -> None:
-        """Let go of what belongs to it."""
-        for closer in self._closers:
-            closer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_microscope(address: str, **options: object) -> Microscope:
@@ -68,7 +36,7 @@ def _simulated(address: str, rest: str, options: Mapping[str, object]) -> Micros
     from marrowscope.instrument.simulated import SimulatedMicroscope
     from marrowscope.smear.slide import SmearSlide
 
-    values = _read(address, options, SIMULATED_OPTIONS)
+    values = read_options(address, options, SIMULATED_OPTIONS)
     seed = int(values.get("seed", 0))
     about_slide = {k: values.pop(k) for k in ("width_um", "height_um", "memory_mb") if k in values}
     scheme = values.pop("scheme", None)
@@ -90,7 +58,7 @@ def _replay(address: str, rest: str, options: Mapping[str, object]) -> Microscop
         raise BadSetting(f"camera address '{address}': say what to replay, as in {_EXAMPLES[1]}.")
     from marrowscope.instrument.replay_camera import ReplayCamera
 
-    return Microscope(ReplayCamera(rest, **_read(address, options, _REPLAY_OPTIONS)))
+    return Microscope(ReplayCamera(rest, **read_options(address, options, _REPLAY_OPTIONS)))
 
 
 def _yes_or_no(value: object) -> bool:
@@ -126,17 +94,9 @@ _REPLAY_OPTIONS: dict[str, Callable[[Any], Any]] = {"fps": float, "loop": _yes_o
 _DRIVERS: dict[str, Callable[[str, str, Mapping[str, object]], Microscope]] = {
     "simulated": _simulated,
     "replay": _replay,
+    "uvc": open_uvc,
+    "genicam": open_genicam,
+    "micromanager": open_micromanager,
+    "basler": open_basler,
 }
-_EXAMPLES = ("simulated", "replay:PATH")
-
-
-def _read(address: str, options: Mapping[str, object], known: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    values = {}
-    for name, value in options.items():
-        if name not in known:
-            raise BadSetting(f"camera address '{address}': no option '{name}'. There are: {', '.join(known)}.")
-        try:
-            values[name] = known[name](value)
-        except (TypeError, ValueError) as error:
-            raise BadSetting(f"camera address '{address}': '{value}' is no value for {name} ({error}).") from error
-    return values
+_EXAMPLES = ("simulated", "replay:PATH", "uvc:0", "genicam:FILE.cti#0", "micromanager:FILE.cfg", "basler:SERIAL")

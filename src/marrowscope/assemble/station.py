@@ -19,7 +19,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from marrowscope.assemble.cameras import open_microscope
-from marrowscope.assemble.detectors import DEMO, checkpoint_path, open_detector
+from marrowscope.assemble.detectors import DEMO, OpenedDetector, checkpoint_path, open_detector
 from marrowscope.assemble.discovery import look_everywhere
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.field import FieldImage
@@ -28,13 +28,10 @@ from marrowscope.cells.taxonomy import Taxonomy, builtin_schemes, load_taxonomy
 from marrowscope.errors import BadCheckpoint
 from marrowscope.station.desk import Desk
 from marrowscope.station.detecting import DetectionProcess
-from marrowscope.station.live import LiveSession
+from marrowscope.station.live import FROZEN_AFTER_S, LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
-try:
-    from marrowscope.station.signout import SignOut
-except ImportError:
-    SignOut = lambda *a: None  # TEMPORARY
+from marrowscope.station.signout import SignOut
 from marrowscope.store.store import Store
 from marrowscope.web.app import create_app
 from marrowscope.web.microscope import Microscope, Opened
@@ -108,7 +105,7 @@ class Serving:
             raise BadCheckpoint("no model serves. Name one in station.toml, or promote one on the admin page.")
         return serving
 
-    def source(self, model: ModelVersion) -> "partial[object]":
+    def source(self, model: ModelVersion) -> "partial[OpenedDetector]":
         """Opens it, in another process."""
         return partial(open_detector, model.path, device="cpu")
 
@@ -140,10 +137,14 @@ class Serving:
 def _open_live(address: str, *, serving: Serving, scheme: Taxonomy, score: float | None) -> Opened:
     model = serving.model()
     microscope = open_microscope(address)
-    # A replayed picture stands still by right.
-    frozen = {"frozen_after_s": math.inf} if address.startswith("replay:") else {}
     session = LiveSession(
-        microscope.camera, microscope.stage, serving.source(model), scheme=scheme, score=score, **frozen
+        microscope.camera,
+        microscope.stage,
+        serving.source(model),
+        scheme=scheme,
+        score=score,
+        # A replayed picture stands still by right.
+        frozen_after_s=math.inf if address.startswith("replay:") else FROZEN_AFTER_S,
     )
     return Opened(session, microscope.faults, model.id, microscope.close)
 

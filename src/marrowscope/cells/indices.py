@@ -39,7 +39,7 @@ class Index:
 
     @property
     def value(self) -> float | None:
-        """top / bottom; None without cells in the bottom."""
+        """The ratio; None without cells in the bottom."""
         return self.top / self.bottom if self.bottom else None
 
     @property

@@ -120,7 +120,9 @@ class StopRule:
     def from_dict(cls, values: Mapping[str, Any]) -> "StopRule":
         """Read what `to_dict` wrote; what is left out keeps its default. BadInput for what cannot be a rule."""
         if extra := set(values) - {f.name for f in fields(cls)}:
-            raise BadInput(f"stop rule: unknown entry {sorted(extra)}. Known: {', '.join(f.name for f in fields(cls))}.")
+            raise BadInput(
+                f"stop rule: unknown entry {sorted(extra)}. Known: {', '.join(f.name for f in fields(cls))}."
+            )
         given = dict(values)
         try:
             if "cutoffs" in given:
@@ -137,21 +139,22 @@ class StopRule:
         return asdict(self)
 
     def judge(self, differential: Differential, fields: int) -> StopVerdict:
-        """Whether `fields` fields with these cells are enough. Cut-offs of classes that the scheme lacks are left out."""
+        """Whether `fields` fields with these cells are enough. A cut-off whose classes the scheme lacks is left out."""
         total = differential.total
         cutoffs = tuple(v for c in self.cutoffs if (v := judge_cutoff(c, differential)) is not None)
         straddling = tuple(dict.fromkeys(v.text for v in cutoffs if not v.clear))
+        done = ""
         if fields >= self.fields:
-            return StopVerdict(True, (f"{fields} fields: the limit of {self.fields}", *straddling), cutoffs, total, fields)
-        if total >= self.at_most:
-            return StopVerdict(True, (f"{total} cells: the limit of {self.at_most}", *straddling), cutoffs, total, fields)
-        if total >= self.cells and not straddling:
-            return StopVerdict(True, (f"{total} cells: a full count of {self.cells}",), cutoffs, total, fields)
-        if total >= self.at_least and cutoffs and all(v.early for v in cutoffs):
-            reason = f"{total} cells: every cut-off is clear, also at {EARLY_CONFIDENCE:.0%}"
-            return StopVerdict(True, (reason,), cutoffs, total, fields)
-        reasons = [] if total >= self.cells else [f"{total} of {self.cells} cells"]
-        return StopVerdict(False, (*reasons, *straddling), cutoffs, total, fields)
+            done = f"{fields} fields: the limit of {self.fields}"
+        elif total >= self.at_most:
+            done = f"{total} cells: the limit of {self.at_most}"
+        elif total >= self.cells and not straddling:
+            done = f"{total} cells: a full count of {self.cells}"
+        elif total >= self.at_least and cutoffs and all(v.early for v in cutoffs):
+            done = f"{total} cells: every cut-off is clear, also at {EARLY_CONFIDENCE:.0%}"
+        missing = "" if done or total >= self.cells else f"{total} of {self.cells} cells"
+        reasons = (*(x for x in (done, missing) if x), *straddling)
+        return StopVerdict(bool(done), reasons, cutoffs, total, fields)
 
 
 def judge_cutoff(cutoff: CutOff, differential: Differential) -> CutOffVerdict | None:

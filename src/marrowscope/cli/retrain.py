@@ -5,6 +5,7 @@ The steps, and where they leave what, are in `retrain_steps`.
 
 import getpass
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from marrowscope.store.store import Store
 
 Promote = Literal["auto", "ask", "never"]
+Start = Literal["serving", "recipe"]
 
 
 def retrain(
@@ -37,6 +39,9 @@ def retrain(
     base: Annotated[
         str | None, typer.Option(help="Compare with this checkpoint (or `demo`) instead of the serving model.")
     ] = None,
+    start: Annotated[
+        Start, typer.Option(help="Begin with what the serving model knows, or as the recipe begins.")
+    ] = "serving",
     extra: Annotated[
         list[Path] | None,
         typer.Option(help="Labelled folder to train on as well, such as the one before; may be given again."),
@@ -60,8 +65,8 @@ def retrain(
 ) -> None:
     """Train on what was reviewed, compare with the serving model on patients that neither learned from, promote or not.
 
-    Only fields reviewed throughout are taken. Training begins from the recipe's own start, not from the serving
-    weights: give earlier training fields with --extra, or the candidate knows the reviewed ones alone.
+    Only fields reviewed throughout are taken. Training begins with the serving model's weights, classes carried over by
+    code; with --start recipe it begins anew, and then wants its earlier training fields too (--extra).
 
     \b
     Examples:
@@ -72,6 +77,7 @@ def retrain(
     from marrowscope.assemble.detectors import use_threads
     from marrowscope.cells.taxonomy import load_taxonomy
     from marrowscope.cli.retrain_steps import Plan, Work, below
+    from marrowscope.errors import MarrowscopeError
     from marrowscope.station.settings import load_settings
 
     terminal = Terminal(quiet)
@@ -81,7 +87,7 @@ def retrain(
         who = _who(store, by, promote)
         use_threads(threads)
         if dry_run:
-            plan = _plan(recipe, epochs, settings, extra, specimen, base)
+            plan = _plan(recipe, epochs, settings, extra, specimen, base, start)
             _tell_plan(terminal, store, home, scheme, plan)
             return
         if resume:
@@ -89,12 +95,17 @@ def retrain(
             plan = Plan.read(folder)
             terminal.say(f"going on with {folder}: recipe {plan.recipe}")
         else:
-            plan = _plan(recipe, epochs, settings, extra, specimen, base)
+            plan = _plan(recipe, epochs, settings, extra, specimen, base, start)
             folder = _begin(home, plan)
-        work = Work(terminal, store, home, folder, plan, scheme, who, device)
-        work.export()
+        work = Work(terminal, store, home, folder, plan, scheme, who, device, plan.base or station.model)
+        try:
+            work.export()
+        except MarrowscopeError:
+            if not resume:  # nothing that could be gone on with
+                shutil.rmtree(folder)
+            raise
         work.train()
-        comparison = work.compare(plan.base or station.model)
+        comparison = work.compare()
         work.settle(comparison, partial(_decide, terminal, promote))
 
 
@@ -136,6 +147,7 @@ def _plan(
     extra: Sequence[Path] | None,
     specimens: Sequence[str] | None,
     base: str | None,
+    start: Start,
 ) -> "Plan":
     from marrowscope.cli.fields import require_folder
     from marrowscope.cli.retrain_steps import Plan
@@ -152,6 +164,7 @@ def _plan(
         tuple(str(folder.resolve()) for folder in extra or ()),
         tuple(specimens) if specimens else None,
         str(Path(base).resolve()) if base and Path(base).exists() else base,
+        start,
     )
 
 

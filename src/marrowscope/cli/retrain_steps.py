@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from marrowscope.cells.specimen import ModelVersion
     from marrowscope.cells.taxonomy import Taxonomy
     from marrowscope.data.labelled import LabelledField
+    from marrowscope.model.checkpoint import Checkpoint
     from marrowscope.station.promotion import Comparison, Contestant
     from marrowscope.station.retraining import RetrainingSet
     from marrowscope.store.store import Store
@@ -36,7 +37,11 @@ PLAN, FIELDS, RUN, COMPARISON, PAGE, RESULT = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, as it is kept for --resume. extra: folders. specimens: codes, or None for all."""
+    """What was asked for, as it is kept for --resume.
+
+    extra: folders. specimens: codes, or None for all. base: what to compare with, else the serving model. start:
+    `serving` or `recipe`, whose weights training begins with.
+    """
 
     recipe: str
     epochs: int | None
@@ -44,6 +49,7 @@ class Plan:
     extra: tuple[str, ...]
     specimens: tuple[str, ...] | None
     base: str | None
+    start: str
 
     @classmethod
     def read(cls, folder: Path) -> "Plan":
@@ -101,15 +107,20 @@ class RetrainingData:
     notes: tuple[str, ...]
 
 
-def training_data(folder: Path, plan: Plan, recipe: "Recipe", scheme: "Taxonomy") -> RetrainingData:
-    """The exported fields without the fixed set, a fifth of their specimens for validation, and the extra folders."""
-    from marrowscope.cells.taxonomy import Taxonomy
+def training_data(
+    folder: Path, plan: Plan, recipe: "Recipe", scheme: "Taxonomy", *, known: "Taxonomy | None" = None
+) -> RetrainingData:
+    """The exported fields without the fixed set, a fifth of their specimens for validation, and the extra folders.
+
+    known: classes of the model that training begins from; what it knows stays, though no field shows it this time.
+    """
     from marrowscope.cli.fields import HELD_OUT
     from marrowscope.data.clean import drop_unknown, keep_frequent_classes
     from marrowscope.data.convert import read_labels, splits_of
     from marrowscope.data.split import by_field, by_specimen
     from marrowscope.data.voc import read_voc
     from marrowscope.errors import BadInput
+    from marrowscope.station.desk import translation
     from marrowscope.station.retraining import TRAIN
 
     own = read_voc(folder, split=TRAIN).fields
@@ -138,10 +149,12 @@ def training_data(folder: Path, plan: Plan, recipe: "Recipe", scheme: "Taxonomy"
         raise BadInput(
             f"no class has more than {recipe.more_than} cells to learn from. Review more, or --set more_than=0."
         )
-    # The bucket comes along where it marks cells that must be passed over.
+    if known is not None:
+        classes |= {scheme.index(code) for code in translation(known, scheme)}
+    # The bucket comes along where it marks cells to be passed over; classes that are left out then go into it.
     if scheme.other is not None and any(field.difficult.any() for field in [*training, *validation]):
         classes.add(scheme.index(scheme.other))
-    taxonomy: Taxonomy = scheme.keep(classes)
+    taxonomy = scheme.keep(classes)
     return RetrainingData(
         drop_unknown(training, taxonomy).fields, drop_unknown(validation, taxonomy).fields, taxonomy, tuple(notes)
     )
@@ -161,7 +174,10 @@ def tell_training(terminal: Terminal, data: RetrainingData) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """The steps of one retraining; each does nothing where its result is there already."""
+    """The steps of one retraining; each does nothing where its result is there already.
+
+    fallback: the model to compare with where none was promoted yet, or where another was asked for.
+    """
 
     terminal: Terminal
     store: "Store"
@@ -171,9 +187,10 @@ class Work:
     scheme: "Taxonomy"
     who: str
     device: str
+    fallback: str
 
     def export(self) -> None:
-        """Reviewed fields -> fields/. BadInput before any training where nothing would be left to compare on."""
+        """Reviewed fields -> fields/. BadInput where too little is left to train, or nothing to compare, on."""
         from marrowscope.data.voc import read_voc
         from marrowscope.errors import BadInput
         from marrowscope.station.retraining import FIXED, export_reviewed
@@ -190,17 +207,27 @@ class Work:
                 "no field is left to compare on: the reviewed fields are all of one patient, or the specimens chosen "
                 "leave the fixed set out. Review a case of another patient."
             )
+        training_data(fields, self.plan, self._recipe(), self.scheme)
+
+    def _recipe(self) -> "Recipe":
+        from marrowscope.cli.train import chosen_recipe
+
+        return chosen_recipe(self.plan.recipe, self.plan.epochs, list(self.plan.settings))
 
     def train(self) -> None:
         """fields/ -> run/best. A run under way goes on."""
         from marrowscope.assemble.detectors import choose_device
-        from marrowscope.cli.train import chosen_recipe, epoch_line, step_reporter
+        from marrowscope.cli.train import epoch_line, step_reporter
         from marrowscope.training.loop import train as train_run
+        from marrowscope.training.warm_start import begin_from
 
         self.terminal.title("2 of 4: train")
-        recipe = chosen_recipe(self.plan.recipe, self.plan.epochs, list(self.plan.settings))
-        data = training_data(self.folder / FIELDS, self.plan, recipe, self.scheme)
+        start, recipe = self._start(), self._recipe()
+        known = None if start is None else start.taxonomy
+        data = training_data(self.folder / FIELDS, self.plan, recipe, self.scheme, known=known)
         tell_training(self.terminal, data)
+        if start is not None:
+            recipe = begin_from(start, data.training, data.taxonomy, recipe, self.folder / RUN)
         with self.terminal.progress("training", "steps") as advance:
             train_run(
                 data.training,
@@ -214,8 +241,25 @@ class Work:
                 on_epoch=lambda line: self.terminal.say(epoch_line(line, recipe.epochs)),
             )
 
-    def compare(self, fallback: str) -> "Comparison":
-        """Both models over the fixed set -> comparison.json, comparison.md. fallback: serves if none was promoted."""
+    def _start(self) -> "Checkpoint | None":
+        """The model whose weights training begins with; None where it begins as the recipe does."""
+        from marrowscope.assemble.detectors import checkpoint_path
+        from marrowscope.model.checkpoint import load_checkpoint
+
+        if self.plan.start != "serving":
+            return None
+        path, name = self._serving()
+        place = checkpoint_path(path)
+        if place.suffix == ".json":
+            self.terminal.say(f"{name} is a saved run without weights, so training begins as the recipe does")
+            return None
+        self.terminal.say(
+            f"begins with the weights of {name}: its detector, and a gentler learning rate, instead of the recipe's"
+        )
+        return load_checkpoint(place)
+
+    def compare(self) -> "Comparison":
+        """Both models over the fixed set -> comparison.json, comparison.md."""
         from marrowscope.cells.files import write_atomically
         from marrowscope.data.voc import read_voc
         from marrowscope.station.promotion import COLUMNS, compare
@@ -223,7 +267,7 @@ class Work:
 
         self.terminal.title("3 of 4: compare")
         fixed = read_voc(self.folder / FIELDS, split=FIXED).fields
-        serving = self._serving(fallback)
+        serving = self._contestant(*self._serving())
         candidate = self._contestant(self.folder / RUN / "best", self.folder.name)
         self.terminal.say(f"{candidate.name} beside {serving.name}, on {len(fixed)} fields of the fixed set")
         done, total = 0, 2 * len(fixed)
@@ -245,10 +289,14 @@ class Work:
             self.terminal.say(f"  {reason}")
         return comparison
 
-    def _serving(self, fallback: str) -> "Contestant":
+    def _serving(self) -> tuple[str, str]:
+        """Path and name of the model to begin from and to compare with."""
+        from marrowscope.cli.evaluate import run_name
+
         version = None if self.plan.base else self.store.serving_model()
-        path = fallback if version is None else version.path
-        return self._contestant(below(self.home, path), version.name if version else Path(path).name)
+        if version is None:
+            return below(self.home, self.fallback), run_name(self.fallback)
+        return below(self.home, version.path), version.name
 
     def _contestant(self, path: str | Path, name: str) -> "Contestant":
         from marrowscope.assemble.detectors import open_detector

@@ -1,5 +1,6 @@
 """`marrowscope station`: the page for microscope, review and report, until Ctrl-C."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -76,10 +77,9 @@ def station(
             typer.launch(address)
 
     terminal.say("Starting ...")
-    try:
+    # By then the server has ended everything in order; it hands the signal on.
+    with suppress(KeyboardInterrupt):
         run_station(home, settings, ready=ready)
-    except KeyboardInterrupt:
-        pass  # the server has ended everything in order, and hands the signal on
     terminal.say("Station stopped; everything that was kept is on disk.")
 
 

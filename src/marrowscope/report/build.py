@@ -1,4 +1,4 @@
-"""Put a report together from plain values. Pure: no clock, no archive, no chance; the same values give the same content.
+"""Put a report together from plain values. Pure: no clock, no archive; the same values give the same content.
 
 Numbers come from `cells`: shares and intervals from the differential, indices, stop rule, reference ranges. What is
 added here is which of them a reader sees, and what the reader is warned of.
@@ -141,9 +141,7 @@ def build_content(
         conclusion=words.conclusion,
         comments=words.comments,
         method=_method(facts, scheme, software),
-        references=tuple(
-            c.SourceLine(name=s.name, source=s.source, dated=s.dated, note=s.note) for s in usual.sets
-        ),
+        references=tuple(c.SourceLine(name=s.name, source=s.source, dated=s.dated, note=s.note) for s in usual.sets),
         signature=signature,
     )
 
@@ -161,10 +159,11 @@ def cautions(count: Count, rules: Rules, slides: int) -> tuple[c.Caution, ...]:
     left = sum(share.count - seen[x.code] for x, share in differential.classes)
     if left:
         found.append(c.Caution(kind=kind.CELLS_UNREVIEWED, count=left, total=total))
+    # Where nobody reviewed anything, that has been said.
     found += [
         c.Caution(kind=kind.CLASS_UNREVIEWED, about=x.code, count=share.count, total=share.count)
         for x, share in differential.classes
-        if share.count and not seen[x.code]
+        if share.count and not seen[x.code] and left < total
     ]
     if scheme.other is not None and scheme[scheme.index(scheme.other)].counted:
         nameless = differential.counts[scheme.index(scheme.other)]
@@ -220,7 +219,7 @@ def _class_line(cell: CellClass, share: Share, reviewed: int, usual: Usual | Non
 def _group_lines(
     differential: Differential, reviewed: Mapping[str, int], references: ReferenceSets
 ) -> tuple[c.GroupLine, ...]:
-    """A sum for every range that speaks of several classes, as far as the scheme has them; under the first's lineage."""
+    """A sum for every range that speaks of several classes, of those that the scheme has; in the first's lineage."""
     lines = []
     for usual in references.groups():
         members = [(x, share) for x, share in differential.classes if x.code in usual.range.codes]

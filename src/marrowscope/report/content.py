@@ -271,7 +271,7 @@ class SourceLine(Part):
 
 
 class Amendment(Part):
-    """This report replaces an earlier version."""
+    """Which version is replaced, and why."""
 
     replaces: Annotated[int, Field(ge=1)]
     signed_at: AwareDatetime
@@ -340,6 +340,32 @@ class ReportContent(Part):
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical JSON: two reports with the same digest say the same."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Class code -> its English and its Chinese name."""
+        counted = {x.code: (x.name, x.chinese) for x in self.classes}
+        return counted | {x.code: (x.name, x.chinese) for x in self.uncounted}
+
+    @property
+    def substance(self) -> str:
+        """SHA-256 (hex) of what it says, whenever it was made and whoever signs it."""
+        values = self.model_dump(mode="json", exclude={"made_at", "signature"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def typed(self) -> str:
+        """Everything that people wrote by hand, run together."""
+        s = self.specimen
+        parts = [s.code, s.patient_code, s.material, self.conclusion, self.comments]
+        parts += [text for slide in s.slides for text in (slide.label, slide.stain)]
+        parts += [text for key, text in self.letterhead.model_dump().items() if key != "logo"]
+        parts += [text for line in self.classes for text in (line.name, line.chinese)]
+        if self.signature:
+            parts += [self.signature.name, self.signature.meaning]
+        if self.amendment:
+            parts += [self.amendment.signer, self.amendment.reason]
+        return "".join(parts)
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Reports are set with these fonts alone, never with what a machine happens to hav
 everywhere, and Chinese is there offline.
 """
 
+import unicodedata
 from bisect import bisect_right
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ FILES = ("NotoSansSC-Regular.ttf", "NotoSansSC-Bold.ttf", "NotoSans-Regular.ttf"
 FAMILIES = ("Noto Sans SC", "Noto Sans")
 """In order: a character that the first lacks is taken from the second."""
 _COVERAGE = "characters.txt"
+_INVISIBLE = ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp")
 
 
 def missing_fonts(folder: Path = FOLDER) -> tuple[str, ...]:
@@ -40,13 +42,24 @@ def _ranges(folder: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def unprintable(text: str, folder: Path = FOLDER) -> str:
-    """The characters of `text` that no font of the report has, each once, in order; they would print as boxes."""
-    if not (folder / _COVERAGE).is_file():
-        return ""
+    """The characters of `text` that cannot be set, each once, in order.
+
+    No font of the report has them; or they are invisible and steer text (direction marks, control characters), which
+    would let a code read as another one.
+    """
+    return "".join(dict.fromkeys(c for c in text if not _can_be_set(c, folder)))
+
+
+def printable(text: str, folder: Path = FOLDER) -> str:
+    """The text with what cannot be set written by its number: `[U+1F600]`."""
+    return "".join(c if _can_be_set(c, folder) else f"[U+{ord(c):04X}]" for c in text)
+
+
+def _can_be_set(character: str, folder: Path) -> bool:
+    if character in " \n\t" or "!" <= character <= "~":
+        return True
+    if unicodedata.category(character) in _INVISIBLE:
+        return False
     firsts, lasts = _ranges(folder)
-
-    def has(character: str) -> bool:
-        place = bisect_right(firsts, ord(character)) - 1
-        return place >= 0 and ord(character) <= lasts[place]
-
-    return "".join(dict.fromkeys(c for c in text if not c.isspace() and not has(c)))
+    place = bisect_right(firsts, ord(character)) - 1
+    return place >= 0 and ord(character) <= lasts[place]

@@ -4,22 +4,21 @@ Texts reach Typst as JSON, so nothing that a person typed is ever read as markup
 the PDF's own date is the report's; Typst's document id is a hash. The result is PDF/A-2b, made to be kept.
 """
 
-import base64
-import binascii
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import typst
 
-from marrowscope.report.content import Language, ReportContent
-from marrowscope.report.fonts import FAMILIES, font_folder
-from marrowscope.report.pictures import Album, Assets, decode, windows
-from marrowscope.report.view import View, view_of
+from marrowscope.report.content import ReportContent
+from marrowscope.report.fonts import FAMILIES, font_folder, printable
+from marrowscope.report.illustrate import illustrated
+from marrowscope.report.pictures import Assets
 
-_SHORT_REASON = 150
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +27,8 @@ def pdf(content: ReportContent, assets: Assets | None = None) -> bytes:
     fonts = font_folder()
     with tempfile.TemporaryDirectory(prefix="marrowscope-report-") as scratch:
         folder = Path(scratch)
-        view = _with_pictures(content, assets or Assets(), folder)
+        view = illustrated(content, assets or Assets(), _kept(folder)) | {"fonts": list(FAMILIES)}
+        view = _settable(view)
         (folder / "report.json").write_text(json.dumps(view, ensure_ascii=False, sort_keys=True), encoding="utf-8")
         template = resources.files("marrowscope.report") / "templates" / "report.typ"
         (folder / "report.typ").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
@@ -45,49 +45,20 @@ def pdf(content: ReportContent, assets: Assets | None = None) -> bytes:
     return bytes(made)
 
 
-def _with_pictures(content: ReportContent, assets: Assets, folder: Path) -> View:
-    """The view, with names of picture files written beside it instead of digests."""
-    view, album = view_of(content), Album(assets)
+def _settable(value: Any) -> Any:
+    """Every text of the view with what no font has written by its number: a PDF/A must have a glyph for all."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: _settable(inner) for key, inner in value.items()}
+    return [_settable(inner) for inner in value] if isinstance(value, list) else value
 
-    def keep(name: str, data: bytes | None) -> str | None:
-        if data is None:
-            return None
+
+def _kept(folder: Path) -> Callable[[str, bytes], str]:
+    """Pictures become files beside the template, named in the view."""
+
+    def keep(name: str, data: bytes) -> str:
         (folder / name).write_bytes(data)
         return name
 
-    for number, picture in enumerate(view["pictures"]):
-        picture["file"] = keep(f"field-{number}.jpg", album.field(picture["image"]))
-    crops = []
-    for number, (cell, window) in enumerate(zip(content.gallery, windows(content.gallery), strict=True)):
-        data = album.cell(cell.image, cell.box, window, (cell.width, cell.height))
-        crops.append(keep(f"cell-{number}.jpg", data))
-    for group in view["gallery"]:
-        for cell in group["cells"]:
-            cell["file"] = crops[cell["place"]]
-    if view["amendment"]:
-        reason = view["amendment"]["reason"]
-        view["amendment"]["short"] = reason if len(reason) <= _SHORT_REASON else reason[:_SHORT_REASON].rstrip() + " …"
-    logo = logo_bytes(content)
-    view |= {
-        "fonts": list(FAMILIES),
-        "author": content.signature.name if content.signature else content.letterhead.laboratory,
-        "logo": keep(f"logo.{_kind(logo)}", logo) if logo else None,
-        "draft_mark": "草稿" if content.language is Language.CHINESE else "DRAFT",
-        "any_unreviewed": any(not cell.reviewed for cell in content.gallery),
-    }
-    return view
-
-
-def logo_bytes(content: ReportContent) -> bytes | None:
-    """The logo's PNG or JPEG bytes; None where there is none that can be drawn."""
-    try:
-        data = base64.b64decode(content.letterhead.logo, validate=True)
-    except binascii.Error:
-        return None
-    return data if _kind(data) and decode(data) is not None else None
-
-
-def _kind(data: bytes | None) -> str:
-    if data and data.startswith(b"\x89PNG\r\n"):
-        return "png"
-    return "jpg" if data and data.startswith(b"\xff\xd8") else ""
+    return keep

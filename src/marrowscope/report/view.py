@@ -33,10 +33,11 @@ def view_of(content: c.ReportContent) -> View:
     def p(said: Said) -> Pair:
         return pair(said, language)
 
-    names = {x.code: Said(x.name, x.chinese) for x in (*content.classes, *content.uncounted)}
+    names = {code: Said(*both) for code, both in content.names.items()}
     return {
         "language": "zh" if language is c.Language.CHINESE else "en",
         "labels": {key: p(said) for key, said in LABELS.items()},
+        "bilingual": language is c.Language.BOTH,
         "title": p(LABELS["title"]),
         "draft": not content.signed,
         "letterhead": content.letterhead.model_dump(exclude={"logo"}),
@@ -50,7 +51,7 @@ def view_of(content: c.ReportContent) -> View:
         "table": _table(content, names, p),
         "indices": [_index(x, p) for x in content.indices],
         "verdict": _verdict(content.verdict, p),
-        "cautions": [p(words.caution_text(x, names)) for x in content.cautions],
+        "cautions": [p(said) for said in words.cautions_text(content)],
         "conclusion": _paragraphs(content.conclusion),
         "comments": _paragraphs(content.comments),
         "pictures": [_picture(x) for x in content.pictures],
@@ -62,7 +63,7 @@ def view_of(content: c.ReportContent) -> View:
 
 
 def _paragraphs(text: str) -> list[str]:
-    return [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")] if text.strip() else []
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if text.strip() else []
 
 
 def _utc(content: c.ReportContent) -> str:
@@ -74,7 +75,8 @@ def _amendment(content: c.ReportContent) -> View | None:
         return None
     when = a.signed_at.strftime("%Y-%m-%d %H:%M UTC")
     said = Said(
-        f"replaces version {a.replaces}, signed {when} by {a.signer}", f"替代第 {a.replaces} 版 ({when}，{a.signer} 签发)"
+        f"replaces version {a.replaces}, signed {when} by {a.signer}",
+        f"替代第 {a.replaces} 版 ({when}，{a.signer} 签发)",
     )
     return {"replaces": pair(said, content.language), "reason": a.reason}
 
@@ -174,7 +176,7 @@ def _index(line: c.IndexLine, p: Any) -> View:
         "value": words.number(line.value, 2),
         "interval": words.interval(line.low, line.high, 2) if known else "–",
         "parts": f"{line.top} : {line.bottom}",
-        "formula": line.formula,
+        "formula": p(words.formula(line)),
         "usual": line.usual.text if line.usual else "",
         **_flag(line.flagged),
     }

@@ -66,6 +66,14 @@ INDICES = {
     "pM:E": Said("Proliferative-pool M:E", "增殖池粒红比值"),
 }
 
+_FORMULAS = {
+    "M:E": "粒细胞及其前体 : 有核红细胞",
+    "I:Mg": "原始至晚幼粒细胞 : 杆状核及分叶核粒细胞",
+    "I:Me": "原始及早幼红细胞 : 中幼及晚幼红细胞",
+    "pM:E": "原始至中幼粒细胞 : 有核红细胞",
+}
+_WITH_MONOCYTES = "粒细胞、单核细胞及其前体 : 有核红细胞"
+
 ROLES = {
     "haematologist": Said("haematologist", "血液科医师"),
     "technician": Said("technician", "检验技师"),
@@ -108,7 +116,8 @@ LABELS = {
     "legend": Said(
         "Dot: share. Line: exact 95 % interval (Clopper-Pearson). Bar: reference range. Bold arrow: the whole interval "
         "lies outside; arrow in brackets: the share does, chance may explain it.",
-        "圆点：百分比；横线：95% 精确置信区间 (Clopper-Pearson)；灰条：参考范围。粗箭头：区间全部超出；括号箭头：仅点值超出，可能为偶然。",
+        "圆点：百分比；横线：95% 精确置信区间 (Clopper-Pearson)；灰条：参考范围。"
+        "粗箭头：区间全部超出；括号箭头：仅点值超出，可能为偶然。",
     ),
     "indices": Said("Indices", "比值"),
     "index_legend": Said(
@@ -128,16 +137,18 @@ LABELS = {
     "gallery": Said("Cells", "细胞图谱"),
     "again": Said("dashed: counted in another field", "虚线：已在其他视野计数"),
     "gallery_legend": Said(
-        "After the class its number of cells in this count; in the corner the field.", "类别后为本次计数的细胞数；角标为视野号。"
+        "After the class its number of cells in this count; in the corner the field.",
+        "类别后为本次计数的细胞数；角标为视野号。",
     ),
     "unreviewed_mark": Said("*: not reviewed by a person.", "*：未经人工复核。"),
     "no_picture": Said("picture not available", "图像缺失"),
     "method": Said("Method", "方法"),
     "method_text": Said(
-        "Cells were found and named by a detector and reviewed as stated above.", "细胞由检测模型识别分类，人工复核情况如上。"
+        "Cells were found and named by a detector and reviewed as stated above.",
+        "细胞由检测模型识别分类，人工复核情况如上。",
     ),
     "model": Said("Model", "模型"),
-    "scheme": Said("class scheme", "分类方案"),
+    "scheme": Said("Class scheme", "分类方案"),
     "fields_by": Said("fields", "个视野"),
     "by_hand": Said("fields without a model", "个视野未用模型"),
     "references": Said("Reference ranges", "参考范围来源"),
@@ -159,7 +170,8 @@ LABELS = {
 
 _CAUTIONS = {
     c.CautionKind.FEW_CELLS: Said(
-        "Few cells: {count} counted, a full differential has {total}.", "细胞数少：计数 {count} 个，完整分类需 {total} 个。"
+        "Few cells: {count} counted, a full differential has {total}.",
+        "细胞数少：计数 {count} 个，完整分类需 {total} 个。",
     ),
     c.CautionKind.ONE_SLIDE: Said(
         "One slide only; at least two smears are asked for.", "仅一张涂片；建议至少两张涂片。"
@@ -167,9 +179,7 @@ _CAUTIONS = {
     c.CautionKind.CELLS_UNREVIEWED: Said(
         "{count} of {total} cells were not reviewed by a person.", "{total} 个细胞中 {count} 个未经人工复核。"
     ),
-    c.CautionKind.CLASS_UNREVIEWED: Said(
-        "{name}: nobody reviewed this class ({count}).", "{name}：该类细胞 ({count} 个) 未经人工复核。"
-    ),
+    c.CautionKind.CLASS_UNREVIEWED: Said("Nobody reviewed any cell of: {names}.", "以下类别均未经人工复核：{names}。"),
     c.CautionKind.MANY_UNIDENTIFIED: Said(
         "{count} of {total} cells are unidentified: every other percentage is too low.",
         "{total} 个细胞中 {count} 个分类不明，其余百分比均偏低。",
@@ -179,7 +189,8 @@ _CAUTIONS = {
         "{count} 个 {about} 类细胞不在当前分类方案中，未计入。",
     ),
     c.CautionKind.UNPRINTABLE: Said(
-        "No font has these characters; they print as boxes: {about}", "以下字符缺少字体，无法打印：{about}"
+        "These characters cannot be printed; the PDF gives their numbers: {about}",
+        "以下字符无法打印，PDF 中以编号代替：{about}",
     ),
     c.CautionKind.SETTING: Said("A setting could not be used: {about}", "某项设置无法使用：{about}"),
 }
@@ -211,17 +222,30 @@ def share_text(percent: float | None, low: float, high: float) -> str:
     return "–" if percent is None else f"{percent:.1f} % ({interval(low, high)})"
 
 
+def formula(line: c.IndexLine) -> Said:
+    """What an index counts."""
+    with_monocytes = line.key == "M:E" and "monocytes" in line.formula
+    return Said(line.formula, _WITH_MONOCYTES if with_monocytes else _FORMULAS.get(line.key, line.formula))
+
+
 def cutoff_name(name: str) -> Said:
     """The name of a cut-off; one that a lab made is said as it wrote it."""
     return CUTOFFS.get(name, Said(name, name))
 
 
-def caution_text(caution: c.Caution, names: dict[str, Said]) -> Said:
-    """A warning in words. names: class code -> its name."""
-    en, zh = _CAUTIONS[caution.kind]
-    name = names.get(caution.about, Said(caution.about, caution.about))
-    values = {"count": caution.count, "total": caution.total, "about": caution.about}
-    return Said(en.format(name=name.en, **values), zh.format(name=name.zh, **values))
+def cautions_text(content: c.ReportContent) -> list[Said]:
+    """The warnings in words; classes that nobody reviewed share one."""
+    names = content.names
+    unread = [x for x in content.cautions if x.kind is c.CautionKind.CLASS_UNREVIEWED]
+    lists = [", ".join(f"{names[x.about][tongue]} ({x.count})" for x in unread) for tongue in (0, 1)]
+    said = []
+    for caution in content.cautions:
+        if unread and caution.kind is c.CautionKind.CLASS_UNREVIEWED and caution is not unread[0]:
+            continue
+        en, zh = _CAUTIONS[caution.kind]
+        values = {"count": caution.count, "total": caution.total, "about": caution.about}
+        said.append(Said(en.format(names=lists[0], **values), zh.format(names=lists[1], **values)))
+    return said
 
 
 def cutoff_text(line: c.CutOffLine) -> Said:
@@ -238,10 +262,8 @@ def verdict_text(verdict: c.VerdictBlock) -> Said:
         f"{verdict.cells} cells in {verdict.fields} fields", f"{verdict.fields} 个视野共 {verdict.cells} 个细胞"
     )
     open_ones = [x for x in verdict.cutoffs if x.standing is Standing.STRADDLES]
-    if verdict.stop and open_ones:
-        label = LABELS["stop_at_limit"]
-    else:
-        label = LABELS["yes" if verdict.stop else "no"]
+    decided = "yes" if verdict.stop else "no"
+    label = LABELS["stop_at_limit" if verdict.stop and open_ones else decided]
     planned = "" if verdict.cells >= verdict.planned_cells else f" of {verdict.planned_cells}"
     chinese = "" if verdict.cells >= verdict.planned_cells else f" (计划 {verdict.planned_cells} 个)"
     en = counted.en.replace(" cells", f"{planned} cells", 1)

@@ -23,6 +23,12 @@ def mix_toward(light: Light, colour: Light, share: Plane) -> None:
         plane += share * (colour[..., channel] - plane)
 
 
+def lay(below: Light, picture: Light, cover: Plane) -> None:
+    """Lay a picture (h, w, 3) on `below`, in place, where `cover` (h, w) is 1; a little shines through."""
+    seen = picture * (1 - np.float32(0.22) * (1 - below))
+    mix_toward(below, seen, cover)
+
+
 def dim(light: Light, factor: Plane) -> None:
     """Multiply `light` (h, w, 3) by `factor` (h, w), in place."""
     for channel in range(3):

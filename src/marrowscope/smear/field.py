@@ -14,7 +14,7 @@ from marrowscope.cells.detections import GroundTruth
 from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy, load_taxonomy
 from marrowscope.smear import texture
-from marrowscope.smear.brush import Light, mix_toward, overlap
+from marrowscope.smear.brush import Light, lay, overlap
 from marrowscope.smear.cell import PaintedCell
 from marrowscope.smear.photograph import photograph
 from marrowscope.smear.plan import FIELD_AREA_UM2, FIELD_WIDTH_UM, FieldPlan, plan_field
@@ -88,16 +88,12 @@ def _lay_down(plan: FieldPlan, rng: np.random.Generator) -> Light:
         painted = paint(own_rng, plan.um_per_px, plan.stain)
         if (np.hypot(discs[:, 0] - x_um, discs[:, 1] - y_um) > discs[:, 2] + 0.7 * painted.outline.reach).all():
             side_px = len(painted.cover)
-            paste(light, painted, overlap(plan.canvas, side_px, x_um / plan.um_per_px, y_um / plan.um_per_px))
+            _paste(light, painted, overlap(plan.canvas, side_px, x_um / plan.um_per_px, y_um / plan.um_per_px))
     for cell in plan.cells:
-        paste(light, cell.painted, plan.place_of(cell))
+        _paste(light, cell.painted, plan.place_of(cell))
     return light
 
 
-def paste(light: Light, painted: PaintedCell, place: tuple[tuple[slice, slice], tuple[slice, slice]]) -> None:
-    """Lay a painted cell on `light`. place: rows and columns there, and in its picture, as `brush.overlap` says."""
+def _paste(light: Light, painted: PaintedCell, place: tuple[tuple[slice, slice], tuple[slice, slice]]) -> None:
     there, here = place
-    below = light[there]
-    # A little of what lies beneath shines through.
-    seen = painted.light[here] * (1 - np.float32(0.22) * (1 - below))
-    mix_toward(below, seen, painted.cover[here])
+    lay(light[there], painted.light[here], painted.cover[here])

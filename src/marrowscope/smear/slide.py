@@ -2,7 +2,7 @@
 
     slide = SmearSlide(seed=3)
     pixels = slide.view(10_000, 10_000, 1920, 1080, 0.069)     # sharp, draws what it needs
-    pixels, sharp = slide.glance(...)                          # never waits: coarse where not yet drawn
+    pixels, sharp = slide.glance(...)                          # waits for nothing: coarse where not yet drawn
 
 The corner of the slide is (0, 0), x to the right, y down, in um. The same seed gives the same glass, whatever was
 looked at before and in which order. A thread draws ahead for `glance`; `close` ends it.
@@ -25,7 +25,9 @@ from marrowscope.smear.slide_tile import TILE_PX, TileKey, TilePainter
 from marrowscope.smear.stain import Stain
 
 _COARSEST = 4
-_NOTHING = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
+# So few tiles are drawn sharply at once, rather than coarsely first.
+_FEW = 2
+_BARE_GLASS = np.full((TILE_PX, TILE_PX, 3), (251, 247, 252), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class SmearSlide:
         height_um: float = 20_000,
         taxonomy: Taxonomy | None = None,
         um_per_px: float = 0.069,
-        memory_mb: float = 128,
+        memory_mb: float = 96,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
@@ -73,7 +75,7 @@ class SmearSlide:
         most = max(int(memory_mb * 2**20 / (TILE_PX * TILE_PX * 3)), 48)
         self._tiles: Lru[NDArray[np.uint8]] = Lru(most)
         self._drafts: Lru[NDArray[np.uint8]] = Lru(48)
-        self._wanted: list[TileKey] = []
+        self._wanted: list[tuple[bool, TileKey]] = []
         self._news = threading.Condition()
         self._worker: threading.Thread | None = None
         self._closed = False
@@ -91,8 +93,9 @@ class SmearSlide:
     ) -> tuple[NDArray[np.uint8], bool]:
         """As `view`, but without waiting; and whether all of it is sharp.
 
-        What is not yet drawn is shown four times as coarse: the same cells in the same places, blurred. It is then
-        drawn by a thread, nearest to the middle first, and after it what lies in the direction of travel.
+        What is not yet drawn is shown four times as coarse, the same cells in the same places, or for a moment as bare
+        glass. A thread draws it: first all of it coarsely, then sharply, nearest to the middle first; and after that
+        what lies in the direction of travel.
         """
         missing: list[TileKey] = []
 
@@ -100,7 +103,8 @@ class SmearSlide:
             if (tile := self._tiles.peek(key)) is not None:
                 return tile
             missing.append(key)
-            return self._draft(key)
+            draft = self._drafts.peek(key)
+            return _BARE_GLASS if draft is None else draft
 
         pixels = self._look(x_um, y_um, width_px, height_px, um_per_px, at_hand)
         self._order(missing, x_um, y_um, width_px * um_per_px, height_px * um_per_px, um_per_px)
@@ -113,7 +117,7 @@ class SmearSlide:
         def look(key: TileKey) -> NDArray[np.uint8]:
             nonlocal found
             found = found and key in self._tiles
-            return _NOTHING
+            return _BARE_GLASS
 
         self._look(x_um, y_um, width_px, height_px, um_per_px, look)
         return found
@@ -212,8 +216,9 @@ class SmearSlide:
             ahead = [k for r in rows for c in columns if (k := (level, c, r)) not in self._tiles and k not in missing]
         if not missing and not ahead:
             return
+        coarse = [k for k in missing if k not in self._drafts] if len(missing) > _FEW else []
         with self._news:
-            self._wanted = missing + ahead
+            self._wanted = [(True, k) for k in coarse] + [(False, k) for k in missing + ahead]
             if self._worker is None and not self._closed:
                 self._worker = threading.Thread(target=self._draw_ahead, name="smear-slide", daemon=True)
                 self._worker.start()
@@ -225,5 +230,5 @@ class SmearSlide:
                 self._news.wait_for(lambda: self._wanted or self._closed)
                 if self._closed:
                     return
-                key = self._wanted.pop(0)
-            self._sharp(key)
+                is_draft, key = self._wanted.pop(0)
+            self._draft(key) if is_draft else self._sharp(key)

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.smear.brush import Light, overlap
+from marrowscope.smear.brush import Light, lay, overlap
 from marrowscope.smear.cell import PaintedCell, morphology_of, paint_cell
-from marrowscope.smear.field import paste
 from marrowscope.smear.red_cells import paint_platelet, paint_smudge, red_cell_sprites
 from marrowscope.smear.slide_plan import REACH_UM, Extra, GlassCell, Lru, SlidePlan
 from marrowscope.smear.stain import Stain
@@ -26,8 +25,38 @@ _DRAFT = 2
 _LENS_SIGMA_UM = 0.08
 _BARE_LAMP = 255
 
+# Nothing that is painted reaches farther than this beyond the box of a cell, or from the middle of an extra.
+_SPARE_UM = 1.0
+_EXTRA_REACH_UM = 16.0
+
 TileKey = tuple[int, int, int]
 """(level, column, row): a pixel of level n is 2**n times as wide as one of level 0."""
+
+
+class _Stamp:
+    """A painted cell, packed to a sixth of its size: it is wanted for up to four tiles."""
+
+    def __init__(self, painted: PaintedCell) -> None:
+        self._light = np.asarray(cv2.convertScaleAbs(painted.light, alpha=255.0), np.uint8)
+        self._cover = np.asarray(cv2.convertScaleAbs(painted.cover, alpha=255.0), np.uint8)
+
+    def press(self, light: Light, x_px: float, y_px: float) -> None:
+        """Lay it on `light` with its middle at (x, y), as far as it meets it."""
+        shape = (light.shape[0], light.shape[1])
+        there, here = overlap(shape, len(self._cover), x_px, y_px)
+        if there[0].stop > there[0].start and there[1].stop > there[1].start:
+            part, cover = (a[here].astype(np.float32) * np.float32(1 / 255) for a in (self._light, self._cover))
+            lay(light[there], part, cover)
+
+
+def _meets(thing: Extra | GlassCell, here_um: tuple[float, float, float, float]) -> bool:
+    """Whether any of it may be seen in a rectangle."""
+    if isinstance(thing, GlassCell):
+        (x1, y1, x2, y2), spare = thing.box_um, _SPARE_UM
+    else:
+        (x1, y1, x2, y2), spare = (thing.x_um, thing.y_um) * 2, _EXTRA_REACH_UM if thing.smudge else 4.0
+    left, top, right, bottom = here_um
+    return x1 - spare < right and x2 + spare > left and y1 - spare < bottom and y2 + spare > top
 
 
 class TilePainter:
@@ -35,7 +64,7 @@ class TilePainter:
 
     def __init__(self, plan: SlidePlan, stain: Stain, um_per_px: float) -> None:
         self._plan, self._stain, self._um_per_px = plan, stain, um_per_px
-        self._painted: Lru[PaintedCell] = Lru(40)
+        self._stamps: Lru[_Stamp] = Lru(160)
 
     def scale(self, level: int) -> float:
         """Micrometres a pixel at a level."""
@@ -90,35 +119,32 @@ class TilePainter:
         light = np.asarray(
             cv2.merge([cv2.exp(red * -np.float32(r) + plasma * -np.float32(p)) for r, p in densities]), np.float32
         )
+        here_um = (left * scale, top * scale, (left + side) * scale, (top + side) * scale)
         for thing in [e for b in blocks for e in plan.extras(b)] + [c for b in blocks for c in plan.cells(b)]:
-            x, y = thing.x_um / scale - left, thing.y_um / scale - top
-            reach = REACH_UM / scale
-            if -reach < x < side + reach and -reach < y < side + reach:
-                painted = self._painted.get((thing.seed, level), lambda t=thing: self._paint_thing(t, scale))  # type: ignore[misc]
-                there, here = overlap((side, side), len(painted.cover), x, y)
-                if there[0].stop > there[0].start and there[1].stop > there[1].start:
-                    paste(light, painted, (there, here))
+            if _meets(thing, here_um):
+                stamp = self._stamps.get((thing.seed, level), lambda t=thing: self._make_stamp(t, scale))  # type: ignore[misc]
+                stamp.press(light, thing.x_um / scale - left, thing.y_um / scale - top)
         return light
 
-    def _paint_thing(self, thing: Extra | GlassCell, scale: float) -> PaintedCell:
+    def _make_stamp(self, thing: Extra | GlassCell, scale: float) -> "_Stamp":
         rng = np.random.default_rng(thing.seed)
         if isinstance(thing, GlassCell):
-            return paint_cell(morphology_of(self._plan.taxonomy[thing.label].code), rng, scale, self._stain)
-        return (paint_smudge if thing.smudge else paint_platelet)(rng, scale, self._stain)
+            return _Stamp(paint_cell(morphology_of(self._plan.taxonomy[thing.label].code), rng, scale, self._stain))
+        return _Stamp((paint_smudge if thing.smudge else paint_platelet)(rng, scale, self._stain))
 
     def _plasma(self, level: int, left: int, top: int, side: int) -> Plane:
         """Optical density of dried plasma: haze from knots that every tile shares, none where the glass is open."""
         step = _KNOT_PX >> level
-        # Two knots more on every side: a cubic looks as far.
-        first_column, first_row = left // step - 2, top // step - 2
-        columns = np.arange(first_column, (left + side) // step + 4)
-        rows = np.arange(first_row, (top + side) // step + 4)
+        # One knot more on every side, which is as far as the interpolation looks.
+        first_column, first_row = left // step - 1, top // step - 1
+        columns = np.arange(first_column, (left + side - 1) // step + 2)
+        rows = np.arange(first_row, (top + side - 1) // step + 2)
         table = _haze_knots()
         at_um = self.scale(level) * step
         x, y = np.meshgrid((columns + 0.5) * at_um, (rows + 0.5) * at_um)
         knots = table[np.ix_(rows % len(table), columns % len(table))] * np.float32(0.006) + np.float32(0.025)
         knots *= np.clip(4 * self._plan.thickness(x, y), 0, 1)
-        haze = cv2.resize(knots, (len(columns) * step, len(rows) * step), interpolation=cv2.INTER_CUBIC)
+        haze = cv2.resize(knots, (len(columns) * step, len(rows) * step), interpolation=cv2.INTER_LINEAR)
         x1, y1 = left - first_column * step, top - first_row * step
         return np.asarray(haze[y1 : y1 + side, x1 : x1 + side], np.float32)
 

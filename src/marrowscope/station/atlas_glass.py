@@ -16,8 +16,8 @@ from marrowscope.station.tracking import Joined, Tracker
 
 UNCALIBRATED = 1.0
 """Where a camera was not calibrated, places on the glass are in pixels: one "micrometre" each."""
-EDGE_PX = 3.5
-"""A box that comes so near the border of its frame is taken to be cut by it."""
+EDGE_PX = 6.0
+"""A box that comes so near the border of its frame is taken to be cut by it: no detector is right to the pixel."""
 LEAST_SEEN = 0.25
 """Share of a cell that must lie in the view for it to be drawn."""
 

@@ -6,29 +6,22 @@ tried once more, and then fails loudly.
 """
 
 import logging
-import multiprocessing
-import os
 import pickle
 import queue
-import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from multiprocessing.shared_memory import SharedMemory
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope.cells.boxes import iou_matrix
 from marrowscope.cells.detections import Detections
-from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.detect.detector import SAME_CELL, Detector
 from marrowscope.errors import InstrumentError, MarrowscopeError
+from marrowscope.station.detecting_child import Child, ChildDied, Found, Request
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +45,7 @@ DetectorSource = Callable[[], Detector] | Callable[[], Opened]
 
 NICER = 5
 """How much more polite than the view the child is (`os.nice`)."""
-_OPEN_S, _DETECT_S = 180.0, 60.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
-
-
-class Found(NamedTuple):
-    """What was found in a field, and how long the detector took."""
-
-    detections: Detections
-    milliseconds: float
 
 
 def that_count(found: Detections, score: float) -> Detections:
@@ -74,12 +59,6 @@ def that_count(found: Detections, score: float) -> Detections:
     return Detections(found.boxes[keep], found.labels[keep], found.scores[keep], found.taxonomy)
 
 
-class _Request(NamedTuple):
-    pixels: NDArray[np.uint8]
-    um_per_px: float | None
-    answer: "Future[Found]"
-
-
 class DetectionProcess:
     """One detector in one child process. Any thread may ask."""
 
@@ -90,12 +69,12 @@ class DetectionProcess:
         except Exception as error:
             raise ValueError(f"detector source {source!r} cannot be sent to a process: {error}") from error
         self._nicer = nicer
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
         self._opened = threading.Event()
         self._closing = threading.Event()
-        self._child: _Child | None = None
+        self._child: Child | None = None
         self._thread: threading.Thread | None = None
         self.taxonomy: Taxonomy | None = None
         self.score: float | None = None
@@ -147,39 +126,39 @@ class DetectionProcess:
             return answer
         with self._lock:
             self._pending += 1
-        self._requests.put(_Request(pixels, um_per_px, answer))
+        self._requests.put(Request(pixels, um_per_px, answer))
         return answer
 
     def _serve(self) -> None:
         wait_s = _FIRST_WAIT_S
-        request: _Request | None = None
+        request: Request | None = None
         while not self._closing.is_set():
             try:
-                child = self._child = _Child(self._recipe, self._nicer)
+                child = self._child = Child(self._recipe, self._nicer)
             except OSError as error:
                 self._note_problem(InstrumentError(f"no process for the detector: {error}. Close other programs."))
+                self._refuse_waiting(request)
+                request = None
             else:
                 try:
                     self.taxonomy, self.score = child.opened(self._closing)
-                    self._opened.set()
-                    self.problem = None
-                    wait_s = _FIRST_WAIT_S
-                    request = self._work(child, request)
                 except MarrowscopeError as error:
                     self._note_problem(error)
-                finally:
-                    self._opened.clear()
-                    self._child = None
-                    child.end()
-            if self._closing.is_set():
-                break
-            if not self._opened.is_set() and self.problem is not None and request is None:
-                self._refuse_waiting()
+                    self._refuse_waiting(request)
+                    request = None
+                else:
+                    self.problem = None
+                    wait_s = _FIRST_WAIT_S
+                    self._opened.set()
+                    request = self._work(child, request)
+                self._opened.clear()
+                self._child = None
+                child.end()
             self._closing.wait(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         self._refuse_waiting(request)
 
-    def _work(self, child: "_Child", again: _Request | None) -> _Request | None:
+    def _work(self, child: "Child", again: Request | None) -> Request | None:
         """Answer until the child dies. again: what a child died of before. Returns what is to be tried once more."""
         while True:
             request = again or self._requests.get()
@@ -187,7 +166,7 @@ class DetectionProcess:
                 return None
             try:
                 found = child.detect(request, self._closing)
-            except _Died as error:
+            except ChildDied as error:
                 self._note_problem(error)
                 if again is None and not self._closing.is_set():
                     return request
@@ -195,11 +174,14 @@ class DetectionProcess:
                 return None
             except MarrowscopeError as error:
                 self._answer(request, error)
+            except Exception as error:  # a bug must not leave everybody waiting
+                log.exception("a field could not be looked at")
+                self._answer(request, InstrumentError(f"the field was not looked at: {error}. Try another."))
             else:
                 self._answer(request, found)
             again = None
 
-    def _answer(self, request: _Request, answer: Found | MarrowscopeError) -> None:
+    def _answer(self, request: Request, answer: Found | MarrowscopeError) -> None:
         # Whoever hears of the answer may ask at once: the line is shorter before they hear.
         with self._lock:
             self._pending -= 1
@@ -213,7 +195,7 @@ class DetectionProcess:
             self.problem = str(error)
             log.warning("the detector does not run: %s", error)
 
-    def _refuse_waiting(self, also: _Request | None = None) -> None:
+    def _refuse_waiting(self, also: Request | None = None) -> None:
         reason = InstrumentError(self.problem or "the detector was closed. Start the live view again.")
         while True:
             if also is not None:
@@ -222,142 +204,3 @@ class DetectionProcess:
                 also = self._requests.get_nowait()
             except queue.Empty:
                 return
-
-
-class _Died(InstrumentError):
-    """The child ended or hung."""
-
-
-class _Child:
-    """The child process, seen from the parent."""
-
-    def __init__(self, recipe: bytes, nicer: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._memory: SharedMemory | None = None
-        self.process: SpawnProcess = context.Process(
-            target=_child_main, args=(theirs, recipe, nicer), name="marrowscope detector", daemon=True
-        )
-        self.process.start()
-        theirs.close()
-
-    def opened(self, closing: threading.Event) -> tuple[Taxonomy, float]:
-        """Wait until the detector is open; its taxonomy and score."""
-        answer = self._receive(_OPEN_S, closing)
-        if isinstance(answer, MarrowscopeError):
-            raise answer
-        taxonomy, score = answer
-        return Taxonomy.from_dict(taxonomy), float(score)
-
-    def detect(self, request: _Request, closing: threading.Event) -> Found:
-        """One field."""
-        pixels = request.pixels
-        memory = self._room_for(pixels.nbytes)
-        shared: NDArray[np.uint8] = np.ndarray(pixels.shape, np.uint8, memory.buf)
-        np.copyto(shared, pixels)
-        del shared
-        try:
-            self._pipe.send((memory.name, pixels.shape, request.um_per_px))
-        except OSError as error:
-            raise self._death() from error
-        answer = self._receive(_DETECT_S, closing)
-        if isinstance(answer, MarrowscopeError):
-            raise answer
-        boxes, labels, scores, taxonomy, milliseconds = answer
-        return Found(Detections(boxes, labels, scores, Taxonomy.from_dict(taxonomy)), milliseconds)
-
-    def end(self) -> None:
-        """Let the child go, kindly first."""
-        self._pipe.close()
-        self.process.join(2)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(5)
-        self.process.close()
-        if self._memory is not None:
-            self._memory.close()
-            self._memory.unlink()
-            self._memory = None
-
-    def _room_for(self, size: int) -> SharedMemory:
-        if self._memory is None or self._memory.size < size:
-            if self._memory is not None:
-                self._memory.close()
-                self._memory.unlink()
-            self._memory = SharedMemory(create=True, size=size)
-        return self._memory
-
-    def _receive(self, timeout_s: float, closing: threading.Event) -> Any:
-        deadline = time.monotonic() + timeout_s
-        try:
-            # In short waits, so that closing need not wait for a slow model.
-            while not self._pipe.poll(0.25):
-                if closing.is_set():
-                    raise _Died("the detector was closed.")
-                if time.monotonic() > deadline:
-                    raise _Died(f"the detector gave no answer for {timeout_s:.0f} s.")
-            return self._pipe.recv()
-        except (EOFError, OSError) as error:
-            raise self._death() from error
-
-    def _death(self) -> _Died:
-        self.process.join(2)
-        return _Died(f"the detector's process ended (exit code {self.process.exitcode}).")
-
-
-def _child_main(pipe: Connection, recipe: bytes, nicer: int) -> None:
-    """The child: open the detector, then answer until the pipe closes."""
-    # Ctrl-C in a terminal reaches the whole family; the parent decides when the child ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Before torch is imported: one core is the detector's, the others are the view's.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    if hasattr(os, "nice"):
-        os.nice(nicer)
-    import cv2
-
-    cv2.setNumThreads(1)
-    try:
-        opened = pickle.loads(recipe)()  # noqa: S301  written by our own parent
-    except Exception as error:
-        pipe.send(_to_send(error, "the detector could not be opened"))
-        return
-    detector: Detector = getattr(opened, "detector", opened)
-    taxonomy = detector.taxonomy.to_dict()
-    pipe.send((taxonomy, getattr(opened, "score_threshold", 0.0)))
-    memory: SharedMemory | None = None
-    while True:
-        try:
-            name, shape, um_per_px = pipe.recv()
-        except EOFError:
-            break
-        if memory is None or memory.name != name:
-            if memory is not None:
-                memory.close()
-            memory = SharedMemory(name)
-        try:
-            answer: object = _look(detector, memory, shape, um_per_px, taxonomy)
-        except Exception as error:
-            answer = _to_send(error, "the detector failed on this field")
-        try:
-            pipe.send(answer)
-        except OSError:
-            break  # nobody waits for it any more
-    if memory is not None:
-        memory.close()
-
-
-def _look(
-    detector: Detector, memory: SharedMemory, shape: tuple[int, int, int], um_per_px: float | None, taxonomy: object
-) -> tuple[object, ...]:
-    start = time.perf_counter()
-    pixels: NDArray[np.uint8] = np.ndarray(shape, np.uint8, memory.buf)
-    # Nobody outside may hold on to the shared pixels: they change with the next field.
-    (found,) = detector.detect([FieldImage(pixels, "live", um_per_px=um_per_px)])
-    return found.boxes, found.labels, found.scores, taxonomy, 1000 * (time.perf_counter() - start)
-
-
-def _to_send(error: Exception, what: str) -> MarrowscopeError:
-    if isinstance(error, MarrowscopeError):
-        return error
-    return InstrumentError(f"{what}: {type(error).__name__}: {error}")

@@ -10,11 +10,11 @@ there over every later frame, so that the boxes follow the glass while detection
 """
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Self, cast
@@ -27,11 +27,13 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.errors import CameraLost, FrameDropped, InstrumentError, MarrowscopeError, NotOffered
 from marrowscope.instrument import colour, exposure, focus
 from marrowscope.instrument.camera import Camera, Control, Frame, Range
-from marrowscope.instrument.stage import Position, Stage
+from marrowscope.instrument.stage import Limits, Position, Stage
 from marrowscope.station.atlas_glass import Glass
 from marrowscope.station.desk import found_cells
-from marrowscope.station.detecting import DetectionProcess, DetectorSource, Found, that_count
+from marrowscope.station.detecting import DetectionProcess, DetectorSource, that_count
+from marrowscope.station.detecting_child import Found
 from marrowscope.station.live_eye import Eye, SharedCamera
+from marrowscope.station.live_judge import Judge
 from marrowscope.station.live_view import KeptFrame, LiveState, LiveView, Overlay, Sight, SlideMap
 from marrowscope.station.mailbox import Mailbox
 from marrowscope.station.timings import Rate, Timings, in_words
@@ -43,7 +45,6 @@ STALE_AFTER_S = 0.5
 FROZEN_AFTER_S = 2.0
 """A real picture always flickers: one that is the same to the last bit for so long is an old one."""
 _KEEP_S = 30.0
-_FOCUS_EVERY = 3
 _LOG_EVERY_S = 30.0
 
 
@@ -92,9 +93,7 @@ class LiveSession:
         self._another_slide = threading.Event()
         self._detected: Sight | None = None
         self._shown: NDArray[np.uint8] | None = None
-        self._print = b""
-        self._changed_at = -math.inf
-        self._focus, self._clipped, self._looked = 0.0, 0.0, 0
+        self._judge = Judge()
         self._counts: dict[str, int] = {}
         self._problem: str | None = None
         self._logged_at = clock()
@@ -190,7 +189,7 @@ class LiveSession:
             connected=connected,
             info=self._eye.info,
             controls=self._controls() if connected else {},
-            stage=(self._stage.position_um, self._stage.limits_um) if self._stage is not None else None,
+            stage=self._whereabouts(),
             stale=view is None or view.stale,
             stale_s=view.stale_s if view is not None else 0.0,
             problem=self._eye.problem or self._detecting.problem or self._problem,
@@ -254,7 +253,7 @@ class LiveSession:
         now = self._clock()
         self._timings.note("grab", 1000 * max(now - frame.captured_at, 0.0))
         with self._timings.measure("correct"):
-            frozen_s = self._frozen_s(frame.pixels, now)
+            frozen_s = self._judge.frozen_s(frame.pixels, now)
             frame = replace(frame, pixels=self._colour.apply(frame.pixels))
             self._shown = frame.pixels
         with self._timings.measure("track"):
@@ -274,9 +273,7 @@ class LiveSession:
     def _publish(self, frame: Frame, sight: Sight, frozen_s: float) -> None:
         with self._timings.measure("encode"):
             jpeg = simplejpeg.encode_jpeg(frame.pixels, self._quality, "RGB", "420", fastdct=True)
-        if self._looked % _FOCUS_EVERY == 0:
-            self._judge(frame.pixels)
-        self._looked += 1
+        self._judge.look(frame.pixels)
         detected = self._detected
         age_ms = 0.0 if detected is None else 1000 * (frame.captured_at - detected.captured_at)
         overlay = Overlay(None if detected is None else detected.number, max(age_ms, 0.0), self._glass.overlay(sight))
@@ -291,8 +288,8 @@ class LiveSession:
             stale=frozen_s > self._frozen_after_s,
             stale_s=frozen_s if frozen_s > self._frozen_after_s else 0.0,
             overlay=overlay,
-            focus=self._focus,
-            clipped=self._clipped,
+            focus=self._judge.focus,
+            clipped=self._judge.clipped,
             timings_ms=self._timings.newest(),
             fps=self._rate.tick(now),
             position=sight.position,
@@ -322,22 +319,6 @@ class LiveSession:
         if self._detected is None or sight.number > self._detected.number:
             self._detected = sight
 
-    def _judge(self, pixels: NDArray[np.uint8]) -> None:
-        """Sharpness of the middle of the picture, and how much of it is clipped."""
-        height, width = pixels.shape[:2]
-        top, left = max((height - 480) // 2, 0), max((width - 640) // 2, 0)
-        self._focus = focus.focus_score(pixels[top : top + 480, left : left + 640])
-        self._clipped = float((pixels[::8, ::8] == exposure.CLIPPED).any(axis=2).mean())
-
-    def _frozen_s(self, pixels: NDArray[np.uint8], now: float) -> float:
-        """How long the picture has been the same to the last bit."""
-        sample = pixels[::48, ::48]
-        fingerprint = sample.tobytes()
-        # Black and white pictures are the same to the last bit by right.
-        if fingerprint != self._print or sample.min() == sample.max():
-            self._print, self._changed_at = fingerprint, now
-        return now - self._changed_at
-
     def _aged(self, view: LiveView) -> LiveView:
         """The view as it is now: stale where no newer came for a while."""
         silent_s = self._clock() - view.captured_at
@@ -346,9 +327,17 @@ class LiveSession:
         return replace(view, stale=True, stale_s=silent_s)
 
     def _controls(self) -> dict[Control, tuple[Range, float]]:
-        offered = {c: (r, self._camera.get(c)) for c, r in self._camera.controls.items()}
-        software = {c: (r, self._colour.get(c)) for c, r in self._colour.controls.items()}
-        return software | offered
+        controls = {c: (r, self._colour.get(c)) for c, r in self._colour.controls.items()}
+        # A camera may be unplugged between two lines.
+        with suppress(InstrumentError):
+            controls |= {c: (r, self._camera.get(c)) for c, r in self._camera.controls.items()}
+        return controls
+
+    def _whereabouts(self) -> tuple[Position, Limits] | None:
+        if self._stage is not None:
+            with suppress(InstrumentError):
+                return self._stage.position_um, self._stage.limits_um
+        return None
 
     def _score_in_force(self) -> float:
         return self._score if self._score is not None else self._detecting.score or 0.0

@@ -206,7 +206,10 @@ class SharedCamera:
 
     def snap(self) -> Frame:
         """See `Camera.snap`."""
-        return self._eye.ask(keep=False).result(self._timeout_s)[0]
+        try:
+            return self._eye.ask(keep=False).result(self._timeout_s)[0]
+        except TimeoutError:
+            raise CameraLost(f"no picture within {self._timeout_s:.0f} s. Check the camera's cable.") from None
 
     def __enter__(self) -> Self:
         return self

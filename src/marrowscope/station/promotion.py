@@ -5,7 +5,7 @@ Promote where all of this holds, else keep:
 - the fixed set is large enough to tell (`MIN_FIELDS`, `MIN_CELLS`);
 - macro F1 is higher, and the interval of the difference does not reach further below zero than `MARGIN`;
 - macro AP@50 does not fall by more than `MARGIN` beyond doubt;
-- no class (of `MIN_CLASS` cells or more) is worse beyond its interval.
+- no class (of `MIN_CLASS` cells or more) is worse beyond its interval, and none of several cells is lost altogether.
 
 Twenty classes at 95 % will now and then hold back a model that is as good: that costs a little training, while a worse
 model costs a diagnosis. Both models are translated into the scheme in force, so a candidate that knows more classes may
@@ -34,6 +34,7 @@ MARGIN = 0.01
 MIN_FIELDS = 5
 MIN_CELLS = 100
 MIN_CLASS = 10
+SEVERAL = 2
 
 
 class Verdict(StrEnum):
@@ -106,7 +107,8 @@ class Comparison:
         return "\n".join(lines) + "\n"
 
 
-COLUMNS = ("class", "cells", "F1 serving", "candidate", "change", "AP@50 serving", "candidate", "change")
+COLUMNS = ("class", "cells", "F1 was", "is", "change", "AP@50 was", "is", "change")
+"""Heads of `Comparison.rows`: what the serving model reached, the candidate, and the difference with its interval."""
 
 
 def compare(
@@ -156,11 +158,11 @@ def judge(numbers: Differences) -> list[str]:
         against.append(f"macro F1 may fall by more than {MARGIN:g}: {_change(f1)}")
     if ap50.change.high is None or ap50.change.high < -MARGIN:
         against.append(f"macro AP@50 falls: {_change(ap50)}")
-    against += [
-        f"{row.name} is worse: F1 {_change(row.f1)}"
-        for row in numbers.classes
-        if row.truth >= MIN_CLASS and row.f1.is_worse
-    ]
+    for row in numbers.classes:
+        if row.truth >= SEVERAL and row.f1.first and not row.f1.second:
+            against.append(f"{row.name} is lost: none of {row.truth} is found any more")
+        elif row.truth >= MIN_CLASS and row.f1.is_worse:
+            against.append(f"{row.name} is worse: F1 {_change(row.f1)}")
     return against
 
 
@@ -231,5 +233,5 @@ def _change(row: Difference) -> str:
     change = row.change
     if change.value is None:
         return "-"
-    ends = "" if change.low is None or change.high is None else f" ({change.low:+.3f} to {change.high:+.3f})"
+    ends = "" if change.low is None or change.high is None else f" ({change.low:+.2f}, {change.high:+.2f})"
     return f"{change.value:+.3f}{ends}"

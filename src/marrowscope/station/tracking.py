@@ -21,10 +21,10 @@ from marrowscope.station.tracking_shift import Prepared, Shift, find_shift, glan
 log = logging.getLogger(__name__)
 
 AGREES = 0.45
-CERTAIN = 5.5
-"""Unrelated glass stays below 0.5 and 4.5 together; the same glass out of focus by 20 px reaches 0.7 and 8."""
+CERTAIN = 5.0
+"""Unrelated glass stays below 0.45 and 4; the same glass, 20 px out of focus and half seen, reaches 0.7 and 7."""
 RECOGNISED = 0.6
-RECOGNISED_CERTAIN = 7.0
+RECOGNISED_CERTAIN = 6.0
 """To recognise one place among hundreds asks for more than to follow it."""
 NEW_KEY_FRAME = 0.6
 """Overlap with every key frame below which a new one is made."""

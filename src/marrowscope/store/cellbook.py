@@ -69,6 +69,13 @@ def cells_by_id(connection: Connection, cell_ids: Sequence[int]) -> list[Cell]:
     return [cells[cell_id] for cell_id in dict.fromkeys(cell_ids)]
 
 
+def class_counts(connection: Connection, specimen_id: int) -> dict[str, tuple[int, int]]:
+    """Class code -> (cells that count, those of them that were reviewed)."""
+    summed = select(TallyRow.code, func.sum(TallyRow.counting), func.sum(TallyRow.reviewed))
+    mine = summed.where(TallyRow.specimen_id == specimen_id).group_by(TallyRow.code).order_by(TallyRow.code)
+    return {code: (int(n), int(reviewed)) for code, n, reviewed in connection.execute(mine) if n}
+
+
 class Cells(Base):
     """The part of the archive that shows cells."""
 
@@ -130,10 +137,6 @@ class Cells(Base):
 
     def counts(self, specimen_id: int) -> dict[str, tuple[int, int]]:
         """Class code -> (cells that count, those of them that were reviewed). NotFound without such a case."""
-        summed = select(TallyRow.code, func.sum(TallyRow.counting), func.sum(TallyRow.reviewed))
         with self._reading() as connection:
             state_of(connection, specimen_id)
-            rows = connection.execute(
-                summed.where(TallyRow.specimen_id == specimen_id).group_by(TallyRow.code).order_by(TallyRow.code)
-            ).all()
-        return {code: (int(cells), int(reviewed)) for code, cells, reviewed in rows if cells}
+            return class_counts(connection, specimen_id)

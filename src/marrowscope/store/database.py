@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from marrowscope.errors import ArchiveError, BadInput, BadSetting, Conflict, MissingExtra
 
@@ -119,7 +119,12 @@ def translated_errors() -> Iterator[None]:
     except IntegrityError as error:
         log.warning("the database refused a change: %s", type(error.orig).__name__)
         raise Conflict("Somebody changed the same thing meanwhile. Look again, and repeat it.") from error
-    except (OperationalError, InterfaceError) as error:
+    except DatabaseError as error:
+        # The bare kind is a file that is no database; other kinds are mistakes of ours, and are shown as such.
+        if type(error) not in (DatabaseError, OperationalError):
+            raise
+        raise ArchiveError(f"The database refused ({_reason(error)}). Nothing was changed; try again.") from error
+    except InterfaceError as error:
         raise ArchiveError(f"The database refused ({_reason(error)}). Nothing was changed; try again.") from error
 
 

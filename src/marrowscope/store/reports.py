@@ -1,5 +1,6 @@
 """Drafts, signatures, amendments. A signed report is written once; its specimen is locked until it is amended."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from marrowscope.cells.specimen import SignedReport, SpecimenState
 from marrowscope.errors import Conflict, NotFound
 from marrowscope.store import intake, trail
 from marrowscope.store.base import Base, about, require_unlocked, state_of
+from marrowscope.store.cellbook import class_counts
 from marrowscope.store.people import find_user
 from marrowscope.store.pixels import digest_of_bytes, require_pdf
 from marrowscope.store.tables import DraftRow, ReportRow, SpecimenRow
@@ -75,12 +77,14 @@ class Reports(Base):
         by: str,
         meaning: str,
         reason: str = "",
+        counts: Mapping[str, tuple[int, int]] | None = None,
         now: datetime | None = None,
     ) -> SignedReport:
         """Keep a report as the next version, and lock the specimen. On return both are on disk to stay.
 
         content: canonical JSON. meaning: of the signature ("reviewed and approved"). reason: of an amendment; left
-        out, it is the one that the amendment was begun with. Locked where the specimen is signed already.
+        out, it is the one that the amendment was begun with. counts: of cells by class, as `counts` gave them when
+        the report was made. Locked where the specimen is signed already; Conflict where the counts are others by now.
         """
         require_pdf(pdf)
         content = intake.text(content, "report", longest=_LONGEST_CONTENT, empty=False)
@@ -88,6 +92,8 @@ class Reports(Base):
         digest = self._pixels.keep(pdf)
         with self._writing(by, now) as change:
             require_unlocked(change.connection, specimen_id)
+            if counts is not None and dict(counts) != class_counts(change.connection, specimen_id):
+                raise Conflict(f"Specimen {specimen_id} was changed while it was signed. Look again, then sign.")
             mine = ReportRow.specimen_id == specimen_id
             last = change.connection.execute(
                 select(ReportRow.id, ReportRow.version).where(mine).order_by(ReportRow.version.desc()).limit(1)
@@ -132,6 +138,13 @@ class Reports(Base):
             )
             states = {"old": state.value, "new": SpecimenState.AMENDING.value}
             change.tell("report.amend", about("specimen", specimen_id), **states, why=reason)
+
+    def amendment_reason(self, specimen_id: int) -> str:
+        """Why the case was opened again; empty while no amendment is under way. NotFound."""
+        with self._reading() as connection:
+            state_of(connection, specimen_id)
+            begun = select(SpecimenRow.amending).where(SpecimenRow.id == specimen_id)
+            return connection.execute(begun).scalar_one()
 
     def reports(self, specimen_id: int) -> list[SignedReport]:
         """Every signed version of a case, the first one first. NotFound without such a case."""

@@ -28,8 +28,8 @@ def _config(connection: Connection) -> Any:
     return config
 
 
-def upgrade_within(connection: Connection, revision: str = HEAD) -> None:
-    """Bring a database to a revision, in the caller's transaction. ArchiveError for one that is newer than we are."""
+def upgrade_within(connection: Connection, revision: str | None = None) -> None:
+    """Bring a database to a revision (or the newest) in the caller's transaction. ArchiveError for a newer one."""
     from alembic.command import upgrade
     from alembic.script import ScriptDirectory
 
@@ -38,7 +38,7 @@ def upgrade_within(connection: Connection, revision: str = HEAD) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
         raise ArchiveError(f"The archive is of a newer marrowscope (schema {current}). Install that one to open it.")
-    upgrade(config, revision)
+    upgrade(config, revision or HEAD)
 
 
 def require_current(engine: Engine, where: str) -> None:

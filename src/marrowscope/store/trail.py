@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from marrowscope.cells.specimen import AuditEntry
+from marrowscope.errors import ArchiveDamaged
 from marrowscope.store.tables import AuditHeadRow, AuditRow
 
 BEGINNING = "0" * 64
@@ -63,9 +64,13 @@ def append(
     connection: Connection, *, at: datetime, who: str, what: str, subject: str, old: Any, new: Any, why: str
 ) -> AuditEntry:
     """Add an entry. The caller's transaction must be a writing one: then nobody else adds one meanwhile."""
-    entries, previous = connection.execute(select(AuditHeadRow.entries, AuditHeadRow.digest)).one()
+    head = connection.execute(select(AuditHeadRow.entries, AuditHeadRow.digest)).one_or_none()
+    if head is None:
+        raise ArchiveDamaged("The head of the audit trail is missing. Restore the archive from a backup.")
     before, after = ("" if value is None else canonical(value) for value in (old, new))
-    bare = AuditEntry(entries + 1, at.astimezone(UTC), who, what, subject, before, after, why, previous, digest="")
+    bare = AuditEntry(
+        head.entries + 1, at.astimezone(UTC), who, what, subject, before, after, why, head.digest, digest=""
+    )
     entry = replace(bare, digest=digest_of(bare))
     connection.execute(insert(AuditRow).values(**vars(entry)))
     connection.execute(update(AuditHeadRow).values(entries=entry.id, digest=entry.digest))

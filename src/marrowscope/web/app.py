@@ -46,7 +46,7 @@ def bare_app(**options: Any) -> FastAPI:
 
 
 def create_app(services: Services, *, page: dict[str, PageFile] | None = None) -> FastAPI:
-    """The whole app over these services; they are closed when it ends. page: the built page; left out, the installed."""
+    """The whole app over these services; closed when it ends. page: the built page; left out, the installed."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +59,7 @@ def create_app(services: Services, *, page: dict[str, PageFile] | None = None) -
     app.include_router(page_router(read_page() if page is None else page))
     uploads = int(settings.upload_mb * 1024 * 1024)
     # The last one added is the first that a request meets.
+    app.add_middleware(problems.CatchFaults)
     app.add_middleware(Compress)
     app.add_middleware(BodyLimit, limit=lambda path: uploads if _UPLOAD.fullmatch(path) else JSON_BYTES)
     app.add_middleware(Guard, hosts=KnownHosts(settings.hosts, network=not is_loopback(settings.host)))

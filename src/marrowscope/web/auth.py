@@ -62,7 +62,7 @@ def wait_after(failures: int) -> float:
 
 
 class Gate:
-    """Counts the failures of every name, known to the archive or not. In memory: right for one process, as a station is.
+    """Counts the failures of every name, known to the archive or not. In memory: a station is one process.
 
     An attempt counts as failed from its beginning until it has `passed`, so that many at once are not free of charge.
     """

@@ -66,6 +66,11 @@ class Feed(Generic[V]):
         news = self._news
         return None if news is None else news.view
 
+    @property
+    def watchers(self) -> int:
+        """How many watch it now."""
+        return len(self._watchers)
+
     def close(self) -> None:
         """End it, and let every watcher know. Called from any thread but a watcher's."""
         self._ended.set()

@@ -18,7 +18,8 @@ from marrowscope.web.feed import Feed
 if TYPE_CHECKING:
     from marrowscope.instrument.faults import Faults
     from marrowscope.station.desk import Desk
-    from marrowscope.station.live import LiveSession, LiveView
+    from marrowscope.station.live import LiveSession
+    from marrowscope.station.live_view import LiveView
     from marrowscope.store.store import Store
 
 log = logging.getLogger(__name__)

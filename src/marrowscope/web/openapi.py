@@ -15,7 +15,7 @@ from marrowscope.web.schemas.live import StreamHeader
 
 
 def description(app: FastAPI) -> dict[str, Any]:
-    """The description of an app. The header of the live stream, which OpenAPI has no place for, stands with the types."""
+    """The description of an app. OpenAPI has no place for the header of the live stream: it stands with the types."""
     said = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     types = said["components"]["schemas"]
     header = StreamHeader.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")

@@ -5,7 +5,7 @@ Haematologist: signs; nobody else does. Admin: users, settings, models. A route 
 `tests/web/test_permissions.py` lists every route with its kind and fails for one that is not listed.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +17,6 @@ from marrowscope.errors import NotAllowed
 from marrowscope.web.problems import Refused
 from marrowscope.web.services import Works
 from marrowscope.web.sessions import CSRF_COOKIE, CSRF_HEADER, SAFE_METHODS, SESSION_COOKIE, own_origin
-
 
 _cookie = APIKeyCookie(
     name=SESSION_COOKIE,
@@ -64,7 +63,7 @@ def _signed_in(request: Request, works: Works, token: Annotated[str | None, Secu
     return SignedIn(found.user, found.digest, found.csrf)
 
 
-def _only(*roles: Role) -> Callable[[SignedIn], SignedIn]:
+def _only(*roles: Role) -> Callable[[SignedIn], Awaitable[SignedIn]]:
     async def check(who: Annotated[SignedIn, Depends(_signed_in)]) -> SignedIn:
         if who.user.role not in roles:
             wanted = " or ".join(roles)

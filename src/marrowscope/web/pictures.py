@@ -146,7 +146,9 @@ class Pictures:
         except OSError:
             height = max(1, round(field.height * THUMBNAIL_WIDTH / field.width))
             small = read_image(self._store.image_path(field.image), at_least=(THUMBNAIL_WIDTH, height)).pixels
-            data = _encode(np.asarray(cv2.resize(small, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8))
+            data = _encode(
+                np.asarray(cv2.resize(small, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+            )
             write_atomically(path, data)
             return data
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from marrowscope import errors
 from marrowscope.web.schemas.common import Problem
@@ -28,8 +29,35 @@ STATUS: tuple[tuple[type[errors.MarrowscopeError], int], ...] = (
     (errors.NotOffered, 409),
     (errors.InstrumentError, 409),
     (errors.BadInput, 422),
+    (errors.MissingExtra, 409),
+    (errors.ArchiveDamaged, 500),
+    (errors.ArchiveError, 503),
 )
 """The first class that fits decides."""
+
+
+class CatchFaults:
+    """Middleware: a fault becomes an answer here, under the headers of the outer ones, and the connection lives on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            # Half an answer cannot be taken back, and a socket has no answer: the server ends these.
+            if begun or scope["type"] != "http":
+                raise
+            await fault(error)(scope, receive, send)
 
 
 class Refused(errors.MarrowscopeError):
@@ -93,7 +121,7 @@ def answer_for(error: Exception) -> JSONResponse:
         wait = {} if error.retry_after_s is None else {"Retry-After": str(max(1, round(error.retry_after_s)))}
         return problem(error.status, str(error), error.word, wait)
     for kind, status in STATUS:
-        if isinstance(error, kind):
+        if isinstance(error, kind) and status != 500:
             return problem(status, str(error), _word(error))
     return fault(error)
 
@@ -102,7 +130,9 @@ def fault(error: Exception) -> JSONResponse:
     """500: the story goes to the log, its reference to the client."""
     reference = secrets.token_hex(4)
     log.error("fault %s: %s", reference, type(error).__name__, exc_info=error)
-    return problem(500, f"The station failed at this; nothing was changed. Its log tells more under {reference}.", "fault")
+    return problem(
+        500, f"The station failed at this; nothing was changed. Its log tells more under {reference}.", "fault"
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -119,10 +149,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def _fault(request: Request, error: Exception) -> JSONResponse:
-        return fault(error)
 
 
 def _said(error: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Sessions: a random token in a cookie, of which the archive knows the SHA-256 alone.
 
 A session ends after so long without a request, and after so long whatever happens. Unsafe requests must bring the
-session's CSRF token twice, as cookie and as header: a foreign site can make a browser send the one, and never the other.
+session's CSRF token twice, as cookie and as header: a foreign site can make a browser send the one, never the other.
 """
 
 import hashlib
@@ -151,5 +151,3 @@ def own_origin(connection: HTTPConnection, *, required: bool = False) -> bool:
     except ValueError:
         return False
     return said.scheme == scheme and said.netloc.lower() == host.lower()
-
-

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocketDisconnect
 from marrowscope.web.sessions import SESSION_COOKIE, own_origin
 
 if TYPE_CHECKING:
-    from marrowscope.station.live import LiveView
+    from marrowscope.station.live_view import LiveView
     from marrowscope.web.feed import Watcher
     from marrowscope.web.microscope import Running
     from marrowscope.web.services import Services
@@ -37,7 +37,7 @@ BOUNDARY = "marrowscope-frame"
 
 def packed(view: "LiveView", kept: int, now: float) -> bytes:
     """One message. now: `time.monotonic()` seconds."""
-    overlay = view.overlay
+    overlay, position = view.overlay, view.position
     header = {
         "number": view.number,
         "captured_unix_ms": view.captured_unix_ms,
@@ -50,7 +50,7 @@ def packed(view: "LiveView", kept: int, now: float) -> bytes:
         "focus": view.focus,
         "clipped": round(view.clipped, 5),
         "timings_ms": {stage: round(ms, 2) for stage, ms in view.timings_ms.items()},
-        "position": {"x_um": round(view.position[0], 2), "y_um": round(view.position[1], 2)},
+        "position": None if position is None else {"x_um": round(position[0], 2), "y_um": round(position[1], 2)},
         "visit": view.visit,
         "overlay": {
             "frame": overlay.frame_number,
@@ -103,8 +103,8 @@ async def _stream(socket: WebSocket, works: "Services", watcher: "Watcher[LiveVi
         checked = time.monotonic()
         while True:
             news = asyncio.create_task(watcher.next())
-            done, _ = await asyncio.wait({news, answers}, return_when=asyncio.FIRST_COMPLETED)
-            if news not in done:
+            await asyncio.wait([news, answers], return_when=asyncio.FIRST_COMPLETED)
+            if not news.done():
                 news.cancel()
                 answers.result()
             if (view := await news) is None:
@@ -112,11 +112,11 @@ async def _stream(socket: WebSocket, works: "Services", watcher: "Watcher[LiveVi
             ready.clear()
             await socket.send_bytes(packed(view, works.microscope.kept, time.monotonic()))
             answered = asyncio.create_task(ready.wait())
-            done, _ = await asyncio.wait({answered, answers}, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([answered, answers], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
             answered.cancel()
-            if answers in done:
+            if answers.done():
                 answers.result()
-            if not done:
+            if not ready.is_set():
                 return NO_ANSWER
             if time.monotonic() - checked > CHECK_S:
                 checked = time.monotonic()

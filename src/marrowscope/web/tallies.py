@@ -1,13 +1,9 @@
-"""What cells add up to: the differential of a case beside its reference ranges, and whether it is enough."""
+"""What cells add up to: the differential of a case, with the numbers and in the words of its report."""
 
-import json
-import math
-
-from marrowscope.cells.differential import Differential, Share
-from marrowscope.cells.indices import Index as MarrowIndex
-from marrowscope.cells.indices import indices
-from marrowscope.cells.reference import Flagged, ReferenceRanges, ReferenceSets, Usual, default_references, flag
-from marrowscope.cells.stop_rule import StopRule, StopVerdict
+from marrowscope.cells.differential import Differential
+from marrowscope.cells.taxonomy import Lineage
+from marrowscope.report import content as c
+from marrowscope.report.words import cutoff_text
 from marrowscope.web.schemas.live import Tally
 from marrowscope.web.schemas.review import (
     ClassShare,
@@ -15,6 +11,7 @@ from marrowscope.web.schemas.review import (
     DifferentialClass,
     DifferentialView,
     Flagging,
+    GroupShare,
     Index,
     LineageShare,
     ReferenceRange,
@@ -23,122 +20,110 @@ from marrowscope.web.schemas.review import (
 from marrowscope.web.services import Services
 
 
-def references_of(works: Services) -> ReferenceSets:
-    """The laboratory's reference ranges; where it has set none, those that come along."""
-    text = works.store.setting("references")
-    return default_references() if text is None else ReferenceSets((ReferenceRanges.from_dict(json.loads(text)),))
-
-
-def stop_rule_of(works: Services) -> StopRule:
-    """The laboratory's stop rule."""
-    text = works.store.setting("stop-rule")
-    return StopRule() if text is None else StopRule.from_dict(json.loads(text))
-
-
-def _counted(works: Services, counts: dict[str, tuple[int, int]]) -> Differential:
-    """The differential of a case from the archive's counters. A class that the scheme lost since stands in its bucket."""
-    numbers = [0] * len(works.scheme)
-    for code, (n, _) in counts.items():
-        if (label := works.scheme.find(code)) is not None:
-            numbers[label] += n
-    return Differential(works.scheme, tuple(numbers))
-
-
 def tally(differential: Differential) -> Tally:
     """A count of classes that were seen, with intervals."""
+    classes = []
+    for cell, share in differential.classes:
+        if share.count:
+            low, high = share.interval
+            said = {"count": share.count, "percent": share.percent, "low": low, "high": high}
+            classes.append(ClassShare(code=cell.code, name=cell.name, lineage=cell.lineage, **said))
     return Tally(
-        total=differential.total,
-        classes=[
-            ClassShare(code=c.code, name=c.name, lineage=c.lineage, **_share(share))
-            for c, share in differential.classes
-            if share.count
-        ],
-        uncounted={c.code: n for c, n in differential.uncounted},
+        total=differential.total, classes=classes, uncounted={cell.code: n for cell, n in differential.uncounted}
     )
 
 
 def tally_of_case(works: Services, specimen_id: int) -> tuple[Tally, Verdict]:
     """The cells of the kept fields of a case, and whether they are enough."""
-    differential = _counted(works, works.store.counts(specimen_id))
-    fields = works.store.summary(specimen_id).fields
-    return tally(differential), _verdict(stop_rule_of(works).judge(differential, fields))
+    content = works.signout.summary(specimen_id).content
+    classes = [
+        ClassShare(code=x.code, name=x.name, lineage=x.lineage, **_counted(x.share))
+        for x in content.classes
+        if x.share.count
+    ]
+    kept = Tally(total=content.total, classes=classes, uncounted={x.code: x.count for x in content.uncounted})
+    return kept, _verdict(content.verdict)
 
 
 def differential_view(works: Services, specimen_id: int) -> DifferentialView:
     """The differential of a case as it stands."""
-    counts = works.store.counts(specimen_id)
-    differential = _counted(works, counts)
-    sets = references_of(works)
-    reviewed = {code: seen for code, (_, seen) in counts.items()}
-    classes = []
-    for cell, share in differential.classes:
-        usual = sets.of_codes([cell.code])
-        classes.append(
-            DifferentialClass(
-                code=cell.code,
-                name=cell.name,
-                lineage=cell.lineage,
-                reviewed=reviewed.get(cell.code, 0),
-                **_share(share),
-                **_beside(share.percent, share.interval, usual),
-            )
-        )
-    lineages = [
-        LineageShare(lineage=x, **_share(share), **_beside(share.percent, share.interval, sets.of_lineage(x)))
-        for x, share in differential.lineages
-    ]
-    counted = {cell.code for cell in works.scheme if cell.counted}
+    summary = works.signout.summary(specimen_id)
+    content = summary.content
     return DifferentialView(
-        total=differential.total,
-        reviewed=sum(n for code, n in reviewed.items() if code in counted),
-        classes=classes,
-        lineages=lineages,
-        uncounted={c.code: n for c, n in differential.uncounted},
-        indices=[_index(index, sets) for index in indices(differential)],
-        verdict=_verdict(stop_rule_of(works).judge(differential, works.store.summary(specimen_id).fields)),
-        warnings=[warning.text for warning in works.review.warnings(specimen_id)],
+        total=content.total,
+        reviewed=sum(x.share.reviewed for x in content.classes),
+        classes=[
+            DifferentialClass(
+                code=x.code,
+                name=x.name,
+                lineage=x.lineage,
+                reviewed=x.share.reviewed,
+                **_counted(x.share),
+                **_beside(x.share.usual, x.share.flagged),
+            )
+            for x in content.classes
+        ],
+        groups=[
+            GroupShare(
+                codes=list(x.codes), lineage=x.lineage, **_counted(x.share), **_beside(x.share.usual, x.share.flagged)
+            )
+            for x in content.groups
+        ],
+        lineages=[
+            LineageShare(lineage=Lineage(x.lineage), **_counted(x.share), **_beside(x.share.usual, x.share.flagged))
+            for x in content.lineages
+        ],
+        uncounted={x.code: x.count for x in content.uncounted},
+        indices=[_index(x) for x in content.indices],
+        verdict=_verdict(content.verdict),
+        warnings=list(summary.warnings),
     )
 
 
-def _share(share: Share) -> dict[str, float | int | None]:
-    low, high = share.interval
-    return {"count": share.count, "percent": share.percent, "low": low, "high": high}
+def _counted(share: c.ShareLine) -> dict[str, float | int | None]:
+    return {"count": share.count, "percent": share.percent, "low": share.low, "high": share.high}
 
 
-def _beside(value: float | None, interval: tuple[float, float], usual: Usual | None) -> dict[str, object]:
+def _beside(usual: c.UsualRange | None, flagged: c.Flagged | None) -> dict[str, object]:
     """Reference range, flag and whether the flag is certain."""
-    found: Flagged | None = flag(value, interval, usual.range if usual else None)
     reference = None
     if usual is not None:
-        r = usual.range
-        reference = ReferenceRange(low=r.low, high=r.high, typical=r.typical, text=r.text, source=usual.set.name)
+        reference = ReferenceRange(
+            low=usual.low, high=usual.high, typical=usual.typical, text=usual.text, source=usual.source
+        )
     return {
         "reference": reference,
-        "flag": None if found is None else Flagging(found.flag),
-        "certain": found is not None and found.certain,
+        "flag": None if flagged is None else Flagging(flagged.flag),
+        "certain": flagged is not None and flagged.certain,
     }
 
 
-def _index(index: MarrowIndex, sets: ReferenceSets) -> Index:
-    low, high = index.interval
+def _index(line: c.IndexLine) -> Index:
+    high = "no upper end" if line.high is None else f"{line.high:.2f}"
     return Index(
-        key=index.key,
-        name=index.name,
-        formula=index.formula,
-        value=index.value,
-        low=low if math.isfinite(low) else None,
-        high=high if math.isfinite(high) else None,
-        text=str(index),
-        source=index.source,
-        **_beside(index.value, index.interval, sets.of_index(index.key)),
+        key=line.key,
+        name=line.name,
+        formula=line.formula,
+        value=line.value,
+        low=line.low,
+        high=line.high,
+        text="-" if line.value is None else f"{line.value:.2f} ({line.low:.2f}-{high})",
+        source=line.source,
+        **_beside(line.usual, line.flagged),
     )
 
 
-def _verdict(verdict: StopVerdict) -> Verdict:
-    cutoffs = []
-    for v in verdict.cutoffs:
-        low, high = v.share.interval
-        cutoffs.append(
-            CutOff(name=v.name, percent=v.share.percent, low=low, high=high, at=v.at, clear=v.clear, text=v.text)
+def _verdict(verdict: c.VerdictBlock) -> Verdict:
+    cutoffs = [
+        CutOff(
+            name=x.name,
+            percent=x.percent,
+            low=x.low,
+            high=x.high,
+            at=x.at,
+            clear=x.standing != "straddles",
+            text=cutoff_text(x).en,
         )
+        for x in verdict.cutoffs
+    ]
     return Verdict(stop=verdict.stop, reasons=list(verdict.reasons), cutoffs=cutoffs)

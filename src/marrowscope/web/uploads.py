@@ -54,7 +54,9 @@ def read_upload(file: BinaryIO, *, max_pixels: int) -> tuple[bytes, FieldImage]:
     finally:
         Path(name).unlink(missing_ok=True)
     if min(field.width, field.height) < SMALLEST_PX:
-        raise BadImage(f"the upload has {field.width} x {field.height} pixels. A field has {SMALLEST_PX} a side at least.")
+        raise BadImage(
+            f"the upload has {field.width} x {field.height} pixels. A field has {SMALLEST_PX} a side at least."
+        )
     return (_as_png(field.pixels) if is_tiff else data), field
 
 

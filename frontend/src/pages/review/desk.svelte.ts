@@ -8,7 +8,7 @@
 import { api, ask } from "$lib/api";
 import { classes } from "$lib/scheme.svelte";
 import { session } from "$lib/session.svelte";
-import { complain, say, words } from "$lib/toasts.svelte";
+import { complain, say } from "$lib/toasts.svelte";
 import type { Correction, Differential, KeptField, Keyboard, SpecimenDetail } from "$lib/types";
 import { SvelteMap } from "svelte/reactivity";
 import { counts, reviewOrder, tally, type Cell, type Edit } from "./cells";
@@ -157,8 +157,7 @@ export class ReviewDesk {
   }
 
   async #refused({ ids, conflict, problem }: Refusal): Promise<void> {
-    complain(problem);
-    if (!conflict || !ids.length) return;
+    if (!conflict || !ids.length) return complain(problem);
     // Somebody else was here: show their word, and say whose it is.
     const touched = new Set(ids.flatMap((id) => this.#ledger.cell(id)?.field_id ?? []));
     const before = new Map(ids.map((id) => [id, this.#ledger.cell(id)?.code]));
@@ -166,13 +165,14 @@ export class ReviewDesk {
       await Promise.all([...touched].map((field) => this.learnField(field)));
       const differs = ids.filter((id) => this.#ledger.cell(id)?.code !== before.get(id));
       const [first] = differs;
-      if (first === undefined) return;
+      if (first === undefined) return complain(problem);
       const all = await ask(api.GET("/api/specimens/{specimen_id}/corrections", { params: { path: { specimen_id: this.id } } }));
       const by = all.filter((c: Correction) => c.cell_id === first && c.by !== session.me?.name).at(-1);
       const now = classes.title(this.#ledger.cell(first)?.code ?? "");
-      if (by) say(`${by.by} named ${differs.length > 1 ? `${differs.length} of these cells` : "this cell"} meanwhile: ${now}. Yours was not kept.`, "warn", 10_000);
-    } catch (further) {
-      say(words(further), "bad");
+      if (!by) complain(problem);
+      else say(`${by.by} named ${differs.length > 1 ? `${differs.length} of these cells` : "this cell"} meanwhile: ${now}. Yours was not kept.`, "warn", 10_000);
+    } catch {
+      complain(problem);
     }
   }
 
@@ -207,7 +207,8 @@ export class ReviewDesk {
   async undo(): Promise<void> {
     if (!this.#may()) return;
     const { done, cells } = await this.#ledger.undo();
-    if (done) say(cells.length === 1 ? "Taken back: 1 cell." : `Taken back: ${cells.length} cells.`, "info", 1800);
+    if (done && !cells.length) say("There is nothing of yours to take back.", "info", 1800);
+    else if (done) say(cells.length === 1 ? "Taken back: 1 cell." : `Taken back: ${cells.length} cells.`, "info", 1800);
   }
 
   async accept(above: number): Promise<void> {

@@ -109,7 +109,7 @@ export function paint(canvas: HTMLCanvasElement, boxes: readonly Painted[], lie:
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     context.setLineDash([]);
     if (painted.held) handles(context, [x1, y1, x2, y2], accent);
-    plate(context, painted, x1, y1, painted.held ? accent : painted.colour, painted.held ? "#ffffff" : painted.ink);
+    plate(context, painted, x1, y1, width, painted.held ? accent : painted.colour, painted.held ? "#ffffff" : painted.ink);
     context.globalAlpha = 1;
   }
 }
@@ -124,12 +124,14 @@ function handles(context: CanvasRenderingContext2D, [x1, y1, x2, y2]: Box, accen
   }
 }
 
-function plate(context: CanvasRenderingContext2D, painted: Painted, x: number, y: number, colour: string, ink: string): void {
+function plate(context: CanvasRenderingContext2D, painted: Painted, x: number, y: number, edge: number, colour: string, ink: string): void {
   const text = `${painted.label}${painted.state === "reviewed" ? " ✓" : painted.state === "removed" ? " (no cell)" : painted.state === "elsewhere" ? " (seen before)" : ""}`;
   const wide = context.measureText(text).width + 8;
   const top = y >= 17 ? y - 16 : y + 1;
+  // At the edges of the view a name moves inwards, so that it can be read.
+  const left = Math.max(0, Math.min(x - 1, edge - wide));
   context.fillStyle = colour;
-  context.fillRect(x - 1, top, wide, 15);
+  context.fillRect(left, top, wide, 15);
   context.fillStyle = ink;
-  context.fillText(text, x + 3, top + 8);
+  context.fillText(text, left + 4, top + 8);
 }

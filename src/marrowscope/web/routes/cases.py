@@ -58,9 +58,7 @@ def specimens(
 @router.post("/specimens", status_code=201)
 def add_specimen(body: NewSpecimen, works: Works, who: Technician) -> Specimen:
     """Open a case. 409 where the code is taken."""
-    made = works.store.add_specimen(
-        body.code, body.patient_code, body.material, body.taken_on, body.note, by=who.name
-    )
+    made = works.store.add_specimen(body.code, body.patient_code, body.material, body.taken_on, body.note, by=who.name)
     return Specimen.model_validate(made)
 
 

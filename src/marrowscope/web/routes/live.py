@@ -53,7 +53,9 @@ def live(works: Works, who: Reader) -> LiveState:
 def start_live(body: LiveStart, works: Works, who: Technician) -> LiveState:
     """Put a slide under one of the microscopes of `GET /api/cameras`. One that runs already is stopped first."""
     if body.address not in {camera.address for camera in works.cameras}:
-        raise BadSetting(f"camera address '{body.address}' is none of this station's. An admin lists it in station.toml.")
+        raise BadSetting(
+            f"camera address '{body.address}' is none of this station's. An admin lists it in station.toml."
+        )
     if works.store.specimen(body.specimen_id).state is SpecimenState.SIGNED:
         raise Locked(f"specimen {body.specimen_id} is signed. Amend its report to add fields.")
     slide = slide_for(works.store, body.specimen_id, body.slide_id, by=who.name)

@@ -118,9 +118,9 @@ def accept(specimen_id: PathId, body: Accept, works: Works, who: Technician) -> 
 
 
 @router.get("/specimens/{specimen_id}/corrections")
-def corrections(specimen_id: PathId, works: Works, who: Reader) -> list[Correction]:
-    """Every edit of the case, in order."""
-    return [Correction.model_validate(c) for c in works.store.corrections(specimen_id)]
+def corrections(specimen_id: PathId, works: Works, who: Reader, limit: Limit = 200) -> list[Correction]:
+    """The newest edits of the case, in the order in which they were made."""
+    return [Correction.model_validate(c) for c in works.store.corrections(specimen_id, newest=limit)]
 
 
 @router.get("/specimens/{specimen_id}/differential")
@@ -140,10 +140,11 @@ def add_readings(specimen_id: PathId, body: Readings, works: Works, who: Technic
     """Add to one's own blind reading; a later word for a cell replaces the earlier."""
     known = {cell.code for cell in works.scheme}
     if unknown := sorted({r.code for r in body.readings} - known):
-        raise BadTaxonomy(f"'{unknown[0]}' is no class code of scheme '{works.scheme.name}'. Choose one of its classes.")
+        raise BadTaxonomy(
+            f"'{unknown[0]}' is no class code of scheme '{works.scheme.name}'. Choose one of its classes."
+        )
     works.store.add_readings(specimen_id, {r.cell_id: r.code for r in body.readings}, by=who.name)
     return own_readings(specimen_id, works, who)
-
 
 
 @router.get("/specimens/{specimen_id}/agreement")

@@ -21,7 +21,6 @@ from marrowscope.web.schemas.admin import (
 )
 from marrowscope.web.schemas.common import Body
 from marrowscope.web.services import Services, Works
-from marrowscope.web.tallies import stop_rule_of
 
 router = APIRouter(tags=["settings"])
 
@@ -72,7 +71,7 @@ def set_references(body: References, works: Works, who: Admin) -> References:
 @router.get("/settings/stop-rule")
 def stop_rule(works: Works, who: Reader) -> StopRule:
     """When enough was counted."""
-    return StopRule.model_validate(stop_rule_of(works).to_dict())
+    return StopRule.model_validate(works.signout.rules().stop_rule.to_dict())
 
 
 @router.put("/settings/stop-rule")
@@ -80,7 +79,9 @@ def set_stop_rule(body: StopRule, works: Works, who: Admin) -> StopRule:
     """Change it."""
     known = {cell.code for cell in works.scheme}
     if unknown := sorted({code for cutoff in body.cutoffs for code in cutoff.codes} - known):
-        raise BadTaxonomy(f"'{unknown[0]}' is no class code of scheme '{works.scheme.name}'. Choose one of its classes.")
+        raise BadTaxonomy(
+            f"'{unknown[0]}' is no class code of scheme '{works.scheme.name}'. Choose one of its classes."
+        )
     return _keep(works, "stop-rule", body, by=who.name)
 
 

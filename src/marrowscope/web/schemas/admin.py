@@ -5,11 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from marrowscope.cells.taxonomy import Lineage
-from marrowscope.web.schemas.common import LINE, TEXT, Answer, Body, Code, Id, Line, Moment, Number, Real
+from marrowscope.web.schemas.common import LINE, TEXT, Answer, Body, Code, Id, Line, Moment, Number, Real, Stated
 
 Prose = Annotated[str, Field(max_length=4000, pattern=TEXT)]
-Stated = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$")]
-"""One line that says something."""
 
 
 class AuditEntry(Answer):
@@ -63,7 +61,7 @@ class ModelVersion(Answer):
 class Promotion(Body):
     """Why this model is to serve."""
 
-    why: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    why: Stated
 
 
 class RetrainingWish(Body):
@@ -134,16 +132,18 @@ class Letterhead(Body):
 class ReferenceEntry(Body):
     """What a healthy marrow has of these classes together, or of a lineage, or of an index (exactly one of the three).
 
-    In percent of the counted cells; an index as the ratio itself. typical: mean or median.
+    In percent of the counted cells; an index as the ratio itself. typical: mean or median. name, chinese: what several
+    classes together are called.
     """
 
-    codes: Annotated[list[Code], Field(max_length=50)] = []
+    codes: Annotated[list[Code], Field(max_length=50, default_factory=list)]
     lineage: Lineage | None = None
     index: Annotated[str, Field(max_length=20, pattern=LINE)] = ""
     low: Annotated[Real, Field(ge=0, le=1000)] | None = None
     high: Annotated[Real, Field(ge=0, le=1000)] | None = None
     typical: Annotated[Real, Field(ge=0, le=1000)] | None = None
-    note: Line = ""
+    name: Line = ""
+    chinese: Line = ""
 
 
 class References(Body):
@@ -166,7 +166,8 @@ class CutOffRule(Body):
 
 class StopRule(Body):
     """When enough was counted: `fields` fields or `at_most` cells, whatever is open; `cells` cells and every cut-off
-    clear; or `at_least` cells and every cut-off clear beyond doubt."""
+    clear; or `at_least` cells and every cut-off clear beyond doubt.
+    """
 
     fields: Annotated[Number, Field(ge=1, le=100_000)]
     cells: Annotated[Number, Field(ge=1, le=1_000_000)]
@@ -177,7 +178,8 @@ class StopRule(Body):
 
 class StationPreferences(Body):
     """name: of this microscope, as the head of the page shows it. camera: address that the live page offers first.
-    accept_above: score that accept-all offers first."""
+    accept_above: score that accept-all offers first.
+    """
 
     name: Line = "Microscope"
     camera: Line = "simulated"
@@ -188,7 +190,8 @@ class StationPreferences(Body):
 
 class Calibration(Body):
     """How the picture lies on the eyepiece display. homography: 3 x 3, row by row, frame pixels -> display pixels.
-    target: name of the target on which it was made."""
+    target: name of the target on which it was made.
+    """
 
     homography: Annotated[list[Annotated[Real, Field(ge=-1e9, le=1e9)]], Field(min_length=9, max_length=9)]
     target: Line

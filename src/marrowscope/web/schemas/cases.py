@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from marrowscope.cells.specimen import SpecimenState
-from marrowscope.web.schemas.common import Answer, Body, Code, Line, Moment, Text
+from marrowscope.web.schemas.common import SAYING, Answer, Body, Code, Moment, Stated, Text
 from marrowscope.web.schemas.review import Cell
 
 
@@ -47,7 +47,7 @@ class NewSpecimen(Body):
 
     code: Code
     patient_code: Code
-    material: Line = "marrow aspirate"
+    material: Stated = "marrow aspirate"
     taken_on: date | None = None
     note: Text = ""
 
@@ -64,8 +64,8 @@ class Slide(Answer):
 class NewSlide(Body):
     """A glass to be added."""
 
-    label: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    stain: Line = "Wright"
+    label: Annotated[str, Field(min_length=1, max_length=64, pattern=SAYING)]
+    stain: Stated = "Wright"
 
 
 class SpecimenDetail(Answer):

@@ -18,6 +18,8 @@ WORD = r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"
 """A user name or another key that is typed, compared and written in logs."""
 CODE = r"^[^\x00-\x20\x7f-\xa0]+$"
 """The code of a class or of a case: no spaces at all, nothing unseen."""
+SAYING = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\s][^\x00-\x1f\x7f-\x9f]*$"
+"""One line that is more than spaces."""
 TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
 """Text of several lines."""
 
@@ -26,6 +28,8 @@ Number = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]
 Line = Annotated[str, Field(max_length=200, pattern=LINE)]
+Stated = Annotated[str, Field(min_length=1, max_length=200, pattern=SAYING)]
+"""One line that says something."""
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=WORD)]
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=CODE)]
 Text = Annotated[str, Field(max_length=4000, pattern=TEXT)]

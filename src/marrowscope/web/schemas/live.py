@@ -8,8 +8,6 @@ from pydantic import AllowInfNan, Field, Strict, model_validator
 from marrowscope.web.schemas.common import Answer, Body, Flag, Id
 from marrowscope.web.schemas.review import ClassShare, Verdict
 
-
-
 Pixel = Annotated[float, Strict(), AllowInfNan(False), Field(ge=0, le=100_000)]
 Micrometre = Annotated[float, Strict(), AllowInfNan(False), Field(ge=-1e6, le=1e6)]
 Positive = Annotated[float, Strict(), AllowInfNan(False), Field(gt=0, le=1e5)]
@@ -204,7 +202,7 @@ class Tally(Answer):
 
 
 class Counts(Answer):
-    """live: every cell that came into view in this visit, once. kept: the cells of the kept fields, and the stop rule."""
+    """live: every cell that came into view in this visit, once. kept: those of the kept fields; with the stop rule."""
 
     visit: str | None
     live: Tally
@@ -263,7 +261,7 @@ class StreamHeader(Answer):
     focus: float
     clipped: float
     timings_ms: dict[str, float]
-    position: Spot
+    position: Spot | None
     visit: str
     overlay: Overlay
     unique: dict[str, int]

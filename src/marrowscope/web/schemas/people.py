@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from marrowscope.cells.specimen import Role
-from marrowscope.web.schemas.common import TEXT, Answer, Body, Flag, Name
+from marrowscope.web.schemas.common import LINE, SAYING, TEXT, Answer, Body, Flag, Name
 
 MIN_PASSWORD = 10
 """Characters. Length is what protects a password (NIST SP 800-63B); what it is made of is left to the person."""
@@ -14,7 +14,7 @@ MAX_PASSWORD = 256
 Password = Annotated[str, Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
 AnyPassword = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD)]
 """One that is tried, not one that is chosen: whatever was typed."""
-FullName = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$")]
+FullName = Annotated[str, Field(min_length=1, max_length=120, pattern=SAYING)]
 
 
 class Health(Answer):
@@ -43,7 +43,7 @@ class Setup(Body):
 class Login(Body):
     """A name and a password."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64)]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=LINE)]
     password: AnyPassword
 
 
@@ -125,5 +125,3 @@ class Keyboard(Answer):
     name: str
     title: str
     keys: dict[str, str]
-
-

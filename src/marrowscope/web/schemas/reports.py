@@ -1,23 +1,15 @@
 """Reports: what a person writes before signing, and the signed versions."""
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from marrowscope.cells.specimen import SpecimenState
-from marrowscope.web.schemas.common import TEXT, Answer, Body, Id, Moment
+from marrowscope.report.content import Language
+from marrowscope.web.schemas.common import TEXT, Answer, Body, Id, Moment, Stated
 from marrowscope.web.schemas.people import AnyPassword
 
 Prose = Annotated[str, Field(max_length=20_000, pattern=TEXT)]
-
-
-class Language(StrEnum):
-    """In which tongue the report speaks."""
-
-    ENGLISH = "en"
-    CHINESE = "zh"
-    BOTH = "en+zh"
 
 
 class ReportDraft(Body):
@@ -26,8 +18,8 @@ class ReportDraft(Body):
     conclusion: Prose = ""
     comments: Prose = ""
     language: Language = Language.ENGLISH
-    fields: Annotated[list[Id], Field(max_length=50)] = []
-    gallery: Annotated[list[Id], Field(max_length=500)] = []
+    fields: Annotated[list[Id], Field(max_length=50, default_factory=list)]
+    gallery: Annotated[list[Id], Field(max_length=500, default_factory=list)]
 
 
 class ReportVersion(Answer):
@@ -45,32 +37,27 @@ class ReportVersion(Answer):
 
 
 class ReportView(Answer):
-    """Where the report of a case stands."""
+    """Where the report of a case stands. seen: digest of what the draft says now; it is sent back when signing."""
 
     state: SpecimenState
     draft: ReportDraft
+    seen: str
     warnings: list[str]
     versions: list[ReportVersion]
 
 
 class Sign(Body):
-    """The password is asked for again. meaning: what the signature says, such as "reviewed and approved"."""
+    """The password is asked for again. meaning: what the signature says, such as "reviewed and approved".
+
+    seen: of the draft that the signer looked at; where the case says something else by now, signing is refused (409).
+    """
 
     password: AnyPassword
-    meaning: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    meaning: Stated
+    seen: Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9a-f]+$")] | None = None
 
 
 class Amend(Body):
     """Why a signed report is opened again."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-
-
-class ReportFormat(StrEnum):
-    """As what a signed report is fetched. fhir: R4 DiagnosticReport in JSON."""
-
-    PDF = "pdf"
-    HTML = "html"
-    JSON = "json"
-    CSV = "csv"
-    FHIR = "fhir"
+    reason: Stated

@@ -119,7 +119,7 @@ class Correction(Answer):
 
 
 class ClassShare(Answer):
-    """A class in a count: percent of the total and its exact 95 % interval. percent is null where nothing was counted."""
+    """A class in a count: percent of the total (null where that is 0) and its exact 95 % interval."""
 
     code: str
     name: str
@@ -131,7 +131,7 @@ class ClassShare(Answer):
 
 
 class ReferenceRange(Answer):
-    """What a healthy marrow has, in percent (an index: the ratio). text: as a report prints it. source: name of the set."""
+    """What a healthy marrow has, in percent (an index: the ratio). text: as printed. source: name of the set."""
 
     low: float | None
     high: float | None
@@ -154,6 +154,20 @@ class DifferentialClass(ClassShare):
     """
 
     reviewed: int
+    reference: ReferenceRange | None
+    flag: Flagging | None
+    certain: bool
+
+
+class GroupShare(Answer):
+    """Several classes together, because a reference range speaks of them so."""
+
+    codes: list[str]
+    lineage: str
+    count: int
+    percent: float | None
+    low: float
+    high: float
     reference: ReferenceRange | None
     flag: Flagging | None
     certain: bool
@@ -214,6 +228,7 @@ class DifferentialView(Answer):
     total: int
     reviewed: int
     classes: list[DifferentialClass]
+    groups: list[GroupShare]
     lineages: list[LineageShare]
     uncounted: dict[str, int]
     indices: list[Index]

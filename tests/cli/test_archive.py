@@ -1,0 +1,140 @@
+"""`marrowscope archive`: check, backup, restore, verify-audit, statistics."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from helpers.archive import Case, busy_archive, kept_case
+from marrowscope.cli.app import FrontDoor
+from marrowscope.cli.archive import archive, archive_url
+from marrowscope.errors import BadSetting
+from marrowscope.store.store import Store
+
+Archive = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Archive:
+    """`marrowscope archive ...` in this process."""
+    front = typer.Typer(cls=FrontDoor)
+    front.add_typer(archive, name="archive")
+
+    def invoke(*words: Any) -> Result:
+        return CliRunner().invoke(front, ["archive", *(str(word) for word in words)])
+
+    return invoke
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A station's home with a busy archive."""
+    folder = tmp_path / "lab"
+    with opened(folder) as store:
+        busy_archive(store)
+    return folder
+
+
+def opened(home: Path) -> Store:
+    return Store.open(archive_url(home, None), home / "pixels")
+
+
+def picture(home: Path) -> Path:
+    with opened(home) as store:
+        return store.image_path(store.fields(1)[0].image)
+
+
+def test_a_whole_archive_is_said_to_be_whole(run: Archive, home: Path) -> None:
+    done = run("check", "--home", home)
+    assert done.exit_code == 0, done.output
+    assert "Whole: " in done.output
+    assert "6 cells" in done.output
+    assert run("check", "--home", home, "--quiet").stdout == ""
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_damage_is_named_with_exit_code_2(run: Archive, home: Path, quick: bool) -> None:
+    picture(home).unlink()
+    done = run("check", "--home", home, *(["--quick"] if quick else []), "--quiet")
+    assert done.exit_code == 2
+    assert "field 1: its file" in done.output
+    assert "is missing" in done.output
+
+
+def test_a_quick_check_does_not_read_files(run: Archive, home: Path) -> None:
+    picture(home).write_bytes(b"changed")
+    assert run("check", "--home", home, "--quick").exit_code == 0
+    done = run("check", "--home", home)
+    assert done.exit_code == 2
+    assert "has changed" in done.output
+
+
+def test_files_without_rows_are_told_and_harmless(run: Archive, home: Path) -> None:
+    orphan = home / "pixels" / "ab" / ("0" * 62)
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"x")
+    done = run("check", "--home", home)
+    assert done.exit_code == 0
+    assert str(orphan) in done.output.replace("\n", "")
+
+
+def test_a_backup_is_restored_elsewhere_and_found_whole(run: Archive, home: Path, tmp_path: Path) -> None:
+    done = run("backup", tmp_path / "safe", "--home", home)
+    assert done.exit_code == 0, done.output
+    there = tmp_path / "new"
+    restored = run("restore", tmp_path / "safe", "--home", there)
+    assert restored.exit_code == 0, restored.output
+    assert "1 specimens, 6 cells, 4 files, all verified" in restored.output
+    assert run("check", "--home", there).exit_code == 0
+    again = run("restore", tmp_path / "safe", "--home", there)
+    assert again.exit_code == 2
+    assert "empty place" in again.output
+
+
+def test_the_digest_of_the_newest_entry_proves_the_trail_later(run: Archive, home: Path) -> None:
+    done = run("verify-audit", "--home", home)
+    assert done.exit_code == 0
+    digest = done.output.split("Newest audit entry: ")[1].split()[0]
+    with opened(home) as store:
+        kept_case(store, "M-2")
+    assert run("verify-audit", "--home", home, "--expect", digest).exit_code == 0
+    other = run("verify-audit", "--home", home, "--expect", "0" * 64)
+    assert other.exit_code == 2
+    assert "written anew" in other.output
+
+
+def test_numbers_are_shown(run: Archive, home: Path) -> None:
+    with opened(home) as store:
+        case: Case = kept_case(store, "M-2")
+        case.rename(case.cells()[1], "PROMYELO")
+    done = run("statistics", "--home", home)
+    assert done.exit_code == 0, done.output
+    words = done.output.split()
+    assert words[words.index("specimens") + 1] == "2"
+    assert "PROMYELO" in words
+
+
+@pytest.mark.parametrize("command", ["check", "verify-audit", "statistics"])
+def test_without_an_archive_none_is_made(run: Archive, tmp_path: Path, command: str) -> None:
+    done = run(command, "--home", tmp_path / "nowhere")
+    assert done.exit_code == 2
+    assert "there is no archive" in done.output
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_home_may_come_from_the_environment(run: Archive, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARROWSCOPE_HOME", str(home))
+    assert run("check").exit_code == 0
+
+
+def test_the_database_is_the_one_given_else_that_of_the_settings_else_a_file(tmp_path: Path) -> None:
+    assert archive_url(tmp_path, None) == f"sqlite:///{tmp_path / 'archive.db'}"
+    (tmp_path / "station.toml").write_text('archive = "postgresql://lab/marrow"\n', encoding="utf-8")
+    assert archive_url(tmp_path, None) == "postgresql://lab/marrow"
+    assert archive_url(tmp_path, "sqlite:///x.db") == "sqlite:///x.db"
+    (tmp_path / "station.toml").write_text("nonsense = 1\n", encoding="utf-8")
+    with pytest.raises(BadSetting):
+        archive_url(tmp_path, None)

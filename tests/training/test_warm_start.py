@@ -1,0 +1,112 @@
+"""A run that begins from a trained detector: the same one until it learns, whatever classes join or leave."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.tiny import TAXONOMY, paint, painted_folder, tiny_recipe
+from marrowscope.cells.taxonomy import CellClass, Lineage, Taxonomy
+from marrowscope.data.voc import read_voc
+from marrowscope.detect.torch_runtime import TorchDetector
+from marrowscope.errors import BadCheckpoint, BadRecipe
+from marrowscope.model.checkpoint import Checkpoint, load_checkpoint
+from marrowscope.training.loop import train
+from marrowscope.training.state import load_state
+from marrowscope.training.warm_start import begin_from, carried_over, recipe_from
+
+NEW = CellClass("BLUE", "blue disc", Lineage.OTHER)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("painted")
+    painted_folder(folder, range(4), held_out=(6, 7))
+    return folder
+
+
+@pytest.fixture(scope="module", params=["ranked", "softmax"])
+def start(request, folder, tmp_path_factory) -> Checkpoint:
+    out = tmp_path_factory.mktemp("runs") / request.param
+    fields, held_out = (read_voc(folder, split=s).fields for s in ("train", "val"))
+    recipe = tiny_recipe(f"model.loss={request.param}", "model.box_regression=per class", "epochs=1")
+    train(fields, held_out, TAXONOMY, recipe, out, device="cpu")
+    return load_checkpoint(out / "last")
+
+
+def found(checkpoint: Checkpoint):
+    detector = TorchDetector(checkpoint.build(), checkpoint.taxonomy, device="cpu")
+    return detector.detect([paint(20)[0], paint(21)[0]])
+
+
+def with_classes(start: Checkpoint, taxonomy: Taxonomy) -> Checkpoint:
+    recipe = recipe_from(start, tiny_recipe())
+    return Checkpoint(carried_over(start, taxonomy, recipe), recipe.model, taxonomy)
+
+
+def test_with_the_same_classes_it_finds_what_it_found(start):
+    again = with_classes(start, TAXONOMY)
+    for a, b in zip(found(start), found(again), strict=True):
+        np.testing.assert_array_equal(a.boxes, b.boxes)
+        np.testing.assert_array_equal(a.scores, b.scores)
+        np.testing.assert_array_equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize("start", ["ranked"], indirect=True)  # in a softmax a new class takes its share of all
+def test_classes_in_another_order_among_new_ones_keep_their_scores(start):
+    wider = Taxonomy("wider", (NEW, *reversed(TAXONOMY.classes)))
+    for a, b in zip(found(start), found(with_classes(start, wider)), strict=True):
+        for cell in TAXONOMY:
+            ours = a.scores[a.labels == TAXONOMY.index(cell.code)]
+            theirs = b.scores[b.labels == wider.index(cell.code)]
+            # The best of a field are there; places at the end of the list may go to the new class.
+            many = min(len(ours), len(theirs), 5)
+            np.testing.assert_allclose(theirs[:many], ours[:many], atol=1e-6)
+
+
+def test_a_run_goes_on_from_there_and_a_second_call_changes_nothing(start, folder, tmp_path):
+    fields, held_out = (read_voc(folder, split=s).fields for s in ("train", "val"))
+    recipe = begin_from(start, fields, TAXONOMY, tiny_recipe("epochs=1", "learning_rate=1e-12"), tmp_path / "run")
+    assert (
+        begin_from(start, fields, TAXONOMY, tiny_recipe("epochs=1", "learning_rate=1e-12"), tmp_path / "run") == recipe
+    )
+    begun = load_state(tmp_path / "run")
+    run = train(fields, held_out, TAXONOMY, recipe, tmp_path / "run", resume=True, device="cpu")
+    assert run.last["epoch"] == 1
+    after = load_state(tmp_path / "run")
+    # At this learning rate nothing is learned: the weights are those it began with.
+    for name, value in begun.model.items():
+        if value.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(after.model[name], value, atol=1e-6, rtol=0)
+
+
+def test_the_detector_is_that_of_the_start_and_it_learns_gently(start):
+    asked = tiny_recipe("model.head_width=48", "epochs=7")
+    given = recipe_from(start, asked)
+    assert given.model.head_width == start.model.head_width
+    assert given.epochs == 7
+    assert 0 < given.learning_rate < asked.learning_rate
+
+
+def test_a_state_begun_for_other_fields_is_refused_by_the_loop(start, folder, tmp_path):
+    fields = read_voc(folder, split="train").fields
+    recipe = begin_from(start, fields, TAXONOMY, tiny_recipe(), tmp_path / "run")
+    with pytest.raises(BadRecipe, match="data_hash differs"):
+        train(fields[1:], (), TAXONOMY, recipe, tmp_path / "run", resume=True, device="cpu")
+
+
+def test_weights_of_another_detector_are_refused(start):
+    recipe = recipe_from(start, tiny_recipe())
+    lacking = dict(start.weights)
+    lacking.pop(next(iter(lacking)))
+    with pytest.raises(BadCheckpoint, match="do not fit"):
+        carried_over(Checkpoint(lacking, start.model, start.taxonomy), TAXONOMY, recipe)
