@@ -1,4 +1,4 @@
-"""A simulated microscope for tests of the live view: few pixels, a hand that moves, and a detector that finds nuclei."""
+"""A small simulated microscope for tests of the live view, and a detector that finds nuclei."""
 
 from collections.abc import Sequence
 

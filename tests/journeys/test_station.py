@@ -125,13 +125,13 @@ def test_a_day_at_the_station(station: tuple[str, Path], tmp_path: Path) -> None
         # The technician puts a slide under the lens and keeps fields.
         visitor.sign_in("tess")
         visitor.go("/live")
-        page.get_by_label("Case", exact=True).select_option("new")
         page.get_by_label("Case number").fill("M26-0001")
         page.get_by_label("Patient code").fill("P-4711")
         visitor.shot("02-start")
         page.get_by_role("button", name=re.compile("Start")).click()
         readout = page.get_by_test_id("readout")
         expect(readout).to_have_attribute("data-number", re.compile(r"\d+"))
+        expect(readout).to_contain_text(re.compile(r"boxes \d+ ms"), timeout=180_000)
         kept = page.get_by_test_id("kept")
         for n in range(KEPT):
             with page.expect_response(lambda r: r.url.endswith("/api/live/keep")) as answer:

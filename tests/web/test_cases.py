@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from helpers.station import Station
+from marrowscope.cells.specimen import Edit, EditKind
 
 
 @pytest.fixture
@@ -196,6 +197,25 @@ def test_the_pages_of_the_gallery_hold_every_cell_once(lab: Station, case: int) 
         assert len(ids) == len(set(ids)) == 12
     numbered = cells_of(client, case, order="number")
     assert numbered == sorted(numbered, key=lambda cell: cell["id"])
+
+
+def test_a_page_of_the_gallery_is_a_part_of_the_review_order(lab: Station) -> None:
+    specimen, slide = lab.case("S-7")
+    fields = [lab.field(slide, seed) for seed in range(4)]
+    cells = [cell for field in fields for cell in lab.works.store.field_cells(field.id)]
+    names = ["MYELO", "OTHER", "META", "MYELO", "NEU_SEG", "MYELO"]
+    edits = [Edit(EditKind.RENAME, c.id, code=names[n % 6]) for n, c in enumerate(cells) if n % 5]
+    lab.works.review.edit(specimen.id, edits, by="tess")
+    client = lab.client("rea")
+    filters: list[dict[str, Any]] = [{}, {"reviewed": True}, {"reviewed": False}, {"code": ["MYELO", "META"]}]
+    for only in filters:
+        whole = lab.works.review.gallery(specimen.id, codes=only.get("code"), reviewed=only.get("reviewed"), limit=99)
+        for limit, offset in ((99, 0), (3, 0), (3, 2), (5, 9), (4, 98)):
+            page = client.get(
+                f"/api/specimens/{specimen.id}/cells", params={**only, "limit": limit, "offset": offset}
+            ).json()
+            assert page["total"] == whole.total
+            assert [c["id"] for c in page["items"]] == [c.id for c in whole.cells[offset : offset + limit]]
 
 
 def test_a_reader_sees_their_own_blind_reading_alone(lab: Station, case: int) -> None:

@@ -75,14 +75,14 @@ def retrain(
       marrowscope retrain --home station --resume
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble.detectors import use_threads
-    from marrowscope.cells.taxonomy import load_taxonomy
-    from marrowscope.cli.retrain_steps import Plan, Work, below
+    from marrowscope.cells.taxonomy import builtin_schemes, load_taxonomy
+    from marrowscope.cli.retrain_steps import Plan, Work
     from marrowscope.errors import MarrowscopeError
     from marrowscope.station.settings import load_settings
 
     terminal = Terminal(quiet)
     station = load_settings(_require_home(home))
-    scheme = load_taxonomy(below(home, station.scheme))
+    scheme = load_taxonomy(station.scheme if station.scheme in builtin_schemes() else home / station.scheme)
     with _open_store(home, station.archive) as store:
         who = _who(store, by, promote)
         use_threads(threads)

@@ -329,8 +329,8 @@ class Work:
         weights = self.folder / RUN / "best" / "model.safetensors"
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        place = Path("models") / digest[:12]
-        with replacing(self.home / place / weights.name) as aside:
+        place = (self.home / "models" / digest[:12]).resolve()
+        with replacing(place / weights.name) as aside:
             shutil.copyfile(weights, aside)
         f1, ap50 = comparison.numbers.macro_f1.second, comparison.numbers.macro_ap50.second
         about = {
@@ -342,5 +342,5 @@ class Work:
             "beside": comparison.serving,
         }
         return self.store.add_model(
-            self.folder.name, digest, self.scheme.name, place.as_posix(), json.dumps(about), by=self.who
+            self.folder.name, digest, self.scheme.name, str(place), json.dumps(about), by=self.who
         )

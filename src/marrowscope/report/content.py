@@ -355,14 +355,12 @@ class ReportContent(Part):
 
     @property
     def typed(self) -> str:
-        """Everything that people wrote by hand, run together."""
+        """Everything that people wrote by hand, run together; not the signature."""
         s = self.specimen
         parts = [s.code, s.patient_code, s.material, self.conclusion, self.comments]
         parts += [text for slide in s.slides for text in (slide.label, slide.stain)]
         parts += [text for key, text in self.letterhead.model_dump().items() if key != "logo"]
         parts += [text for line in self.classes for text in (line.name, line.chinese)]
-        if self.signature:
-            parts += [self.signature.name, self.signature.meaning]
         if self.amendment:
             parts += [self.amendment.signer, self.amendment.reason]
         return "".join(parts)

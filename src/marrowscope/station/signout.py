@@ -114,7 +114,7 @@ class SignOut:
 
     def summary(self, specimen_id: int, *, now: datetime | None = None) -> CaseSummary:
         """What the cells add up to at this moment, without pictures. NotFound."""
-        content = self._build(specimen_id, Words(), now=now, pictures=False)
+        content = self._build(self._facts(specimen_id, Words()), Words(), now=now)
         return CaseSummary(content, tuple(said.en for said in words.cautions_text(content)))
 
     def words(self, specimen_id: int) -> Words:
@@ -141,16 +141,21 @@ class SignOut:
         self.store.save_draft(specimen_id, words_to_json(said), by=by, now=now)
 
     def draft(self, specimen_id: int, *, now: datetime | None = None) -> ReportContent:
-        """The report as it would be signed now, unsigned. NotFound."""
-        return self._build(specimen_id, self.words(specimen_id), now=now)
+        """The report as it would be signed now, unsigned; of a signed case, the report as it was signed. NotFound."""
+        if self.store.specimen(specimen_id).state is SpecimenState.SIGNED:
+            return ReportContent.from_json(self.store.reports(specimen_id)[-1].content)
+        said = self.words(specimen_id)
+        return self._build(self._facts(specimen_id, said), said, now=now)
 
     def preview_pdf(self, specimen_id: int, *, now: datetime | None = None) -> bytes:
-        """The draft as a PDF, marked as one."""
+        """`draft` as a PDF: marked as a draft, or the signed one as it is kept."""
         content = self.draft(specimen_id, now=now)
+        if content.signed:
+            return self.store.report_pdf(self.store.reports(specimen_id)[-1].id)
         return pdf(content, self._assets(content))
 
     def preview_html(self, specimen_id: int, *, now: datetime | None = None) -> str:
-        """The draft as a page to print."""
+        """`draft` as a page to print."""
         content = self.draft(specimen_id, now=now)
         return html(content, self._assets(content))
 
@@ -174,7 +179,9 @@ class SignOut:
             local=local_time(moment.astimezone(self.zone)),
             meaning=meaning.strip(),
         )
-        content = self._build(specimen_id, self.words(specimen_id), now=moment, signature=signature)
+        said = self.words(specimen_id)
+        facts = self._facts(specimen_id, said)
+        content = self._build(facts, said, now=moment, signature=signature)
         if seen is not None and content.substance != seen:
             raise Conflict(
                 f"Specimen {specimen_id} was changed since the draft was opened. Look at it again, then sign."
@@ -188,7 +195,7 @@ class SignOut:
             by=by,
             meaning=meaning.strip(),
             reason=reason,
-            counts=counts,
+            counts=facts.counts,
             now=moment,
         )
 
@@ -240,27 +247,25 @@ class SignOut:
 
         return Assets.read(content, read)
 
-    def _build(
-        self,
-        specimen_id: int,
-        said: Words,
-        *,
-        now: datetime | None,
-        signature: Signature | None = None,
-        pictures: bool = True,
-    ) -> ReportContent:
+    def _facts(self, specimen_id: int, said: Words) -> CaseFacts:
+        """The case as the archive has it, with the cells of the chosen pictures."""
         specimen = self.store.specimen(specimen_id)
         fields = self.store.fields(specimen_id)
         own = {f.id for f in fields}
-        facts = CaseFacts(
+        return CaseFacts(
             specimen=specimen,
             slides=self.store.slides(specimen_id),
             fields=fields,
             counts=self.store.counts(specimen_id),
             models=self.store.models(),
-            field_cells={i: self.store.field_cells(i) for i in said.fields if i in own} if pictures else {},
-            gallery_cells=self._cells(said.gallery) if pictures else (),
+            field_cells={i: self.store.field_cells(i) for i in said.fields if i in own},
+            gallery_cells=self._cells(said.gallery),
         )
+
+    def _build(
+        self, facts: CaseFacts, said: Words, *, now: datetime | None, signature: Signature | None = None
+    ) -> ReportContent:
+        specimen_id = facts.specimen.id
         signed = self.store.reports(specimen_id)
         content = build_content(
             facts,

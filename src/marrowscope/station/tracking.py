@@ -274,7 +274,11 @@ class Tracker:
         dy = known.y_um + shift.dy * self._um_per_px - searched.y_um
         old = self._visit
         old.move(dx, dy)
-        known_visit.frames.extend(old.frames)
+        for frame in old.frames:
+            # Of glass that is known already one key frame is enough, however often the place is lost and found.
+            around = known_visit.overlapping(frame.x_um, frame.y_um, NEW_KEY_FRAME)
+            if not around or frame.contrast > SHARPER * around[0].contrast:
+                known_visit.frames.append(frame)
         del self._visits[old.word]
         self._visit = known_visit
         self._to_search.clear()

@@ -2,7 +2,8 @@
  * Takes live pictures off the socket, decodes and draws them. Runs beside the page, so that neither waits for the other.
  *
  * Newest wins: one picture is decoded at a time, one more may wait, and a newer one takes its place. A picture is
- * acknowledged when its decoding begins: the next is on its way meanwhile, and never more than one.
+ * acknowledged when it has come, so that the way to the station and back costs no time, and never more than one is on
+ * its way.
  */
 import { apply, type Matrix } from "$lib/homography";
 import { Rate, Recent, StationClock } from "./clock";
@@ -135,6 +136,8 @@ class Stream {
       const message = readMessage(data);
       this.#failures = 0;
       this.#clock.note(message.header.captured_unix_ms + message.header.age_ms, unixNow());
+      // Asked for at once: while this one is decoded the next is on its way. It may overtake one that still waits.
+      if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(`ok ${message.header.number}`);
       this.#pending = message;
     } catch (problem) {
       post({ kind: "unreadable", reason: String(problem) });
@@ -149,7 +152,6 @@ class Stream {
     while (this.#pending) {
       const { header, picture } = this.#pending;
       this.#pending = null;
-      if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(`ok ${header.number}`);
       try {
         await this.#show(header, picture);
       } catch (problem) {

@@ -44,15 +44,14 @@ def _document(data: bytes | str, kind: ReportFormat, name: str, *, lasting: bool
 
 def _view(works: Services, specimen_id: int) -> ReportView:
     content = works.signout.draft(specimen_id)
-    said = works.signout.words(specimen_id)
     return ReportView(
         state=works.store.specimen(specimen_id).state,
         draft=ReportDraft(
-            conclusion=said.conclusion,
-            comments=said.comments,
-            language=said.language,
-            fields=list(said.fields),
-            gallery=list(said.gallery),
+            conclusion=content.conclusion,
+            comments=content.comments,
+            language=content.language,
+            fields=[picture.id for picture in content.pictures],
+            gallery=[cell.id for cell in content.gallery],
         ),
         seen=content.substance,
         warnings=[said.en for said in cautions_text(content)],

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from marrowscope.cells.specimen import Box, Edit
 from marrowscope.cells.specimen import Cell as ArchiveCell
 from marrowscope.errors import BadTaxonomy
+from marrowscope.web.gallery import review_page
 from marrowscope.web.permissions import Reader, Technician
 from marrowscope.web.routes.cases import PICTURE
 from marrowscope.web.routes.parts import CodeQuery, Limit, Offset, PathId
@@ -37,9 +38,6 @@ from marrowscope.web.tallies import differential_view
 
 router = APIRouter(tags=["review"])
 
-SORTED_AT_ONCE = 20_000
-"""Cells of a case up to which the whole case is put in review order; beyond it the archive sorts by doubt alone."""
-
 
 def _edited(cells: Sequence[ArchiveCell]) -> EditedCells:
     return EditedCells(cells=[Cell.of(c) for c in cells])
@@ -66,9 +64,11 @@ def cells(
 
     removed: those that people said are no cells, instead.
     """
-    if order is CellOrder.DOUBT and not removed and works.store.summary(specimen_id).cells <= SORTED_AT_ONCE:
-        page = works.review.gallery(specimen_id, codes=code, reviewed=reviewed, limit=limit, offset=offset)
-        return CellPage(items=[Cell.of(c) for c in page.cells], total=page.total)
+    if order is CellOrder.DOUBT and not removed:
+        page, total = review_page(
+            works.store, works.scheme, specimen_id, codes=code, reviewed=reviewed, limit=limit, offset=offset
+        )
+        return CellPage(items=[Cell.of(c) for c in page], total=total)
     found, total = works.store.cells(
         specimen_id,
         codes=code,
