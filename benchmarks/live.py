@@ -369,10 +369,10 @@ def say(
     print(
         f"overlay of a moving slide lies off the true cells of the frame itself or before by: {of} -> lag {lag} frames"
     )
-    cells = sum(k.cells for k in keeper.kept)
+    cells, took = sum(k.cells for k in keeper.kept), spread_of(keeper.took_ms)
     print(
-        f"kept: {len(keeper.kept)} fields with {cells} cells in {spread_of(keeper.took_ms).p50:.0f} ms (middle); refused aloud {dict(keeper.refused)}; "
-        f"lost {lost}; archive {'whole' if healthy else 'DAMAGED'}"
+        f"kept: {len(keeper.kept)} fields with {cells} cells, each in {took.p50:.0f} ms (middle); refused aloud: "
+        f"{dict(keeper.refused)}; lost: {lost}; archive {'whole' if healthy else 'DAMAGED'}"
     )
     for line in keeper.wrong:
         print("WRONG:", line)

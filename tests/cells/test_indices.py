@@ -74,9 +74,9 @@ def test_without_cells_an_index_has_no_value_and_says_so() -> None:
         assert str(index) == "-"
 
 
-def test_an_index_without_an_upper_end_says_so() -> None:
-    assert "no upper end" in str(Index("x", "x", "a : b", "", 0, 1)) or Index("x", "x", "a : b", "", 5, 0).value is None
-    assert str(Index("x", "x", "a : b", "", 3, 4)).startswith("0.75 (")
+def test_a_ratio_is_written_with_its_interval() -> None:
+    low, high = exact_interval(3, 7)
+    assert str(Index("x", "x", "a : b", "", 3, 4)) == f"0.75 ({low / (1 - low):.2f}-{high / (1 - high):.2f})"
 
 
 def test_indices_hold_in_the_papers_own_scheme() -> None:

@@ -125,6 +125,11 @@ def test_a_station_is_set_up_used_and_stopped_without_leaving_anything(running: 
         kept = browser.post("/api/live/keep")
         assert kept.status_code == 201, kept.text
         assert browser.get(kept.json()["image_url"]).headers["content-type"] == "image/jpeg"
+        slide = browser.get(f"/api/specimens/{specimen}").json()["slides"][0]["id"]
+        picture = browser.get(kept.json()["image_url"]).content
+        sent = browser.post(f"/api/specimens/{specimen}/fields?slide_id={slide}", files={"file": picture})
+        assert sent.status_code == 201, sent.text
+        assert sent.json()["model_id"] == kept.json()["model_id"]
         offspring = children(station.process.pid)
         assert offspring, "detection runs in a process of its own"
         # The stream is still open: it must not hold the station up.

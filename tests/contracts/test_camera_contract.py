@@ -18,7 +18,11 @@ import numpy as np
 import pytest
 
 from marrowscope.errors import CameraLost, FrameDropped, NotOffered
+from marrowscope.instrument.basler import BaslerCamera
 from marrowscope.instrument.camera import Camera, Control, Frame
+from marrowscope.instrument.genicam import GenicamCamera
+from marrowscope.instrument.micromanager import MicromanagerCamera
+from marrowscope.instrument.opencv_camera import OpencvCamera
 from marrowscope.instrument.replay_camera import ReplayCamera
 from marrowscope.instrument.simulated import SimulatedMicroscope
 from marrowscope.smear.slide import SmearSlide
@@ -67,9 +71,46 @@ def replayed_video(tmp_path: Path) -> Iterator[Rig]:
     yield Rig(ReplayCamera(file))
 
 
+@contextmanager
+def network_stream(tmp_path: Path) -> Iterator[Rig]:
+    """OpenCV's road: no USB camera is on a test machine, so a long film stands for one."""
+    file = tmp_path / "film.avi"
+    film = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+    for picture in pictures(50) * 400:
+        film.write(picture)
+    film.release()
+    yield Rig(OpencvCamera(str(file)))
+
+
+@contextmanager
+def genicam(tmp_path: Path) -> Iterator[Rig]:
+    package = pytest.importorskip("genicam", reason="the extra `genicam` is not installed")
+    yield Rig(GenicamCamera(Path(package.__file__).parent / "viky.cti"))
+
+
+@contextmanager
+def micromanager(tmp_path: Path) -> Iterator[Rig]:
+    adapters = pytest.importorskip("mm_test_adapters", reason="Micro-Manager's demonstration devices are not there")
+    folder = Path(str(adapters.device_adapter_path()))
+    properties = {"Mode": "Color Test Pattern"}
+    yield Rig(MicromanagerCamera(folder / "MMConfig_demo.cfg", adapters=folder, properties=properties))
+
+
+@contextmanager
+def basler(tmp_path: Path) -> Iterator[Rig]:
+    pytest.importorskip("pypylon", reason="the extra `basler` is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYLON_CAMEMU", "1")
+        yield Rig(BaslerCamera(width=320, height=240, fps=50))
+
+
 Factory = Callable[[Path], AbstractContextManager[Rig]]
 CAMERAS = [
     pytest.param(simulated, id="simulated"),
+    pytest.param(network_stream, id="OpenCV"),
+    pytest.param(genicam, id="GenICam"),
+    pytest.param(micromanager, id="Micro-Manager"),
+    pytest.param(basler, id="Basler"),
     pytest.param(replayed_folder, id="replayed folder"),
     pytest.param(replayed_video, id="replayed video"),
 ]

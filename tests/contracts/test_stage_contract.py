@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from marrowscope.errors import InstrumentError
+from marrowscope.instrument.micromanager import MicromanagerCamera, MicromanagerStage
 from marrowscope.instrument.simulated import SimulatedMicroscope
 from marrowscope.instrument.stage import Position, Stage
 from marrowscope.smear.slide import SmearSlide
@@ -32,7 +34,15 @@ def simulated() -> Iterator[Rig]:
         yield Rig(stage)
 
 
-STAGES = [pytest.param(simulated, id="simulated")]
+@contextmanager
+def micromanager() -> Iterator[Rig]:
+    adapters = pytest.importorskip("mm_test_adapters", reason="Micro-Manager's demonstration devices are not there")
+    folder = Path(str(adapters.device_adapter_path()))
+    with MicromanagerCamera(folder / "MMConfig_demo.cfg", adapters=folder) as camera:
+        yield Rig(MicromanagerStage(camera), precision_um=0.02)
+
+
+STAGES = [pytest.param(simulated, id="simulated"), pytest.param(micromanager, id="Micro-Manager")]
 Factory = Callable[[], AbstractContextManager[Rig]]
 
 

@@ -44,14 +44,13 @@ class Index:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Both ends of the exact 95 % interval; the upper one is infinite where the bottom may be absent."""
+        """Both ends of the exact 95 % interval; the upper one is infinite without cells in the bottom."""
         low, high = exact_interval(self.top, self.top + self.bottom)
         return low / (1 - low) if low < 1 else math.inf, high / (1 - high) if high < 1 else math.inf
 
     def __str__(self) -> str:
         low, high = self.interval
-        high_text = "no upper end" if math.isinf(high) else f"{high:.2f}"
-        return "-" if self.value is None else f"{self.value:.2f} ({low:.2f}-{high_text})"
+        return "-" if self.value is None else f"{self.value:.2f} ({low:.2f}-{high:.2f})"
 
 
 def indices(differential: Differential, *, myeloid: Myeloid = Myeloid.GRANULOCYTES) -> tuple[Index, ...]:

@@ -7,11 +7,14 @@ import typer
 from typer.core import TyperGroup
 
 from marrowscope.cli.ablate import ablate
+from marrowscope.cli.archive import archive
 from marrowscope.cli.data import data
 from marrowscope.cli.demo import demo
 from marrowscope.cli.detect import detect
+from marrowscope.cli.doctor import doctor
 from marrowscope.cli.evaluate import evaluate
 from marrowscope.cli.export import export
+from marrowscope.cli.retrain import retrain
 from marrowscope.cli.smear import smear
 from marrowscope.cli.station import station
 from marrowscope.cli.terminal import say_error
@@ -24,6 +27,7 @@ DEBUG = "MARROWSCOPE_DEBUG"
 GOING_ON = {
     "train": "Give the same command with --resume to go on from the last saved state.",
     "ablate": "Give the same command with --resume: finished columns are kept, the open one goes on.",
+    "retrain": "Give the same command with --resume to go on.",
     "smear": "Give the same command again: finished fields are kept.",
     "demo": "Give the same command again: drawn fields are kept.",
 }
@@ -96,3 +100,6 @@ app.add_typer(data, name="data")
 app.command()(smear)
 app.command()(export)
 app.command()(station)
+app.add_typer(archive, name="archive")
+app.command()(retrain)
+app.command()(doctor)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.cli.archive import ArchiveUrl, Home, archive_url
+from marrowscope.cli.archive import HERE, ArchiveUrl, Home, archive_url
 from marrowscope.cli.terminal import Quiet, Terminal
 
 _PACKAGES = ("torch", "torchvision", "opencv-python-headless", "fastapi", "sqlalchemy", "typst")
@@ -26,7 +26,7 @@ _LEAST_FREE_GIB = 5.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination. state: ok, note (works without) or wrong. remedy: what to do, empty where nothing."""
+    """One line of the examination. state: ok, note (works without) or wrong. remedy: what to do, where there is one."""
 
     subject: str
     state: str
@@ -35,9 +35,11 @@ class Finding:
 
 
 def doctor(
-    home: Home = Path("station"),
+    home: Home = HERE,
     url: ArchiveUrl = None,
-    cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="Look for cameras; takes some seconds.")] = True,
+    cameras: Annotated[
+        bool, typer.Option("--cameras/--no-cameras", help="Look for cameras, some seconds long.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:

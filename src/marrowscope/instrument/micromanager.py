@@ -5,6 +5,7 @@ adapters of a Micro-Manager installation (`mmcore install`).
 """
 
 import logging
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -159,6 +160,8 @@ class MicromanagerStage:
 
     def __init__(self, camera: MicromanagerCamera) -> None:
         self._camera = camera
+        # One errand after the other: a second target would turn the motors away from the first.
+        self._motors = threading.Lock()
 
     @property
     def position_um(self) -> Position:
@@ -183,6 +186,10 @@ class MicromanagerStage:
 
     def move_to_um(self, x: float | None = None, y: float | None = None, z: float | None = None) -> Position:
         """See `Stage.move_to_um`."""
+        with self._motors:
+            return self._move(x, y, z)
+
+    def _move(self, x: float | None, y: float | None, z: float | None) -> Position:
         core, here, limits = self._camera.core, self.position_um, self.limits_um
         target = Position(*(now if wanted is None else wanted for now, wanted in zip(here, (x, y, z), strict=True)))
         for axis, value, low, high in zip("xyz", target, limits.low, limits.high, strict=True):

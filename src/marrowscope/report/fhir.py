@@ -132,7 +132,7 @@ class _Writer:
             _component("top", line.formula.split(" : ")[0], {"valueInteger": line.top}),
             _component("bottom", line.formula.split(" : ")[-1], {"valueInteger": line.bottom}),
         ]
-        if line.value is not None:
+        if line.high is not None:
             components.append(_interval(line.low, line.high, "ratio", unit))
         codes = [*_loinc("indices", line.key), _local("index", line.key, line.name)]
         self._member(f"index/{line.key}", codes, line.name, values | {"component": components})
@@ -239,9 +239,8 @@ def _component(code: str, text: str, value: Resource) -> Resource:
     return {"code": {"coding": [_local("component", code, text)], "text": text}, **value}
 
 
-def _interval(low: float, high: float | None, unit: str, code: str) -> Resource:
-    """Without an upper end the range has only its lower one."""
-    ends = {"low": _quantity(low, unit, code)} | ({} if high is None else {"high": _quantity(high, unit, code)})
+def _interval(low: float, high: float, unit: str, code: str) -> Resource:
+    ends = {"low": _quantity(low, unit, code), "high": _quantity(high, unit, code)}
     return _component("interval-95", "exact 95 % confidence interval (Clopper-Pearson)", {"valueRange": ends})
 
 

@@ -170,11 +170,10 @@ def _axis(longest: float) -> View:
 
 
 def _index(line: c.IndexLine, p: Any) -> View:
-    known = line.value is not None
     return {
         "name": p(words.INDICES.get(line.key, Said(line.name, line.name))),
         "value": words.number(line.value, 2),
-        "interval": words.interval(line.low, line.high, 2) if known else "–",
+        "interval": "–" if line.high is None else words.interval(line.low, line.high, 2),
         "parts": f"{line.top} : {line.bottom}",
         "formula": p(words.formula(line)),
         "usual": line.usual.text if line.usual else "",

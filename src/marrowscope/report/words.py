@@ -212,9 +212,9 @@ def number(value: float | None, decimals: int = 1) -> str:
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def interval(low: float, high: float | None, decimals: int = 1) -> str:
-    """`16.0–23.1`; without an upper end `≥ 16.0`."""
-    return f"≥ {low:.{decimals}f}" if high is None else f"{low:.{decimals}f}–{high:.{decimals}f}"
+def interval(low: float, high: float, decimals: int = 1) -> str:
+    """`16.0–23.1`."""
+    return f"{low:.{decimals}f}–{high:.{decimals}f}"
 
 
 def share_text(percent: float | None, low: float, high: float) -> str:

@@ -104,7 +104,7 @@ def promote_model(model_id: PathId, body: Promotion, works: Works, who: Admin) -
 def export_retraining(body: RetrainingWish, works: Works, who: Admin) -> RetrainingSet:
     """Write the fields that are reviewed throughout as a labelled folder in the station's home."""
     folder = works.home / "exports" / f"reviewed-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    made = export_reviewed(works.store, folder, specimens=body.specimens)
+    made = export_reviewed(works.store, folder, scheme=works.scheme, specimens=body.specimens)
     return RetrainingSet(folder=str(made.folder), fields=made.fields, cells=made.cells)
 
 
