@@ -153,12 +153,12 @@ def cut(original: Path, made: Path, keeps: Callable[[int], bool]) -> set[int]:
     options.layout_features = ["kern", "mark", "mkmk", "ccmp", "locl"]
     options.name_IDs = ["*"]
     options.drop_tables += ["vhea", "vmtx", "VORG", "BASE", "DSIG"]
-    font = subset.load_font(str(original), options)
-    kept = {code for code in font.getBestCmap() if keeps(code)}
-    subsetter = subset.Subsetter(options)
-    subsetter.populate(unicodes=kept)
-    subsetter.subset(font)
-    subset.save_font(font, str(made), options)
+    with subset.load_font(str(original), options) as font:
+        kept = {code for code in font.getBestCmap() if keeps(code)}
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(unicodes=kept)
+        subsetter.subset(font)
+        subset.save_font(font, str(made), options)
     return kept
 
 

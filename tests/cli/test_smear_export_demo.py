@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from helpers.running import Running
 from marrowscope.cli.demo import FIRST_SEED
 from marrowscope.data.labelled import data_hash
 from marrowscope.data.voc import read_voc, voc_splits, write_voc_image
@@ -112,3 +114,13 @@ def test_the_demo_tells_its_story_and_leaves_what_it_names(command: Any, checkpo
     macro = json.loads((out / "evaluation" / "metrics.json").read_text())["macro"]
     assert set(macro) == {"recall", "precision", "f1", "ap50", "ap50_truncated", "map"}
     assert (out / "fields" / "JPEGImages" / "smear_900000000.jpg").stat().st_mtime_ns == drawn_at
+
+
+def test_the_live_demo_ends_with_a_running_station(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    words = ["--out", str(out), "--fields", "2", "--checkpoint", str(checkpoint), "--size", "320x240", "--live"]
+    with Running("demo", *words) as running:
+        health = httpx.get(f"{running.address}/api/health")
+        assert health.status_code == 200
+        assert (out / "station" / "archive.db").is_file()
+        assert running.stop() == 0, "".join(running.said)

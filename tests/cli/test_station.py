@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,11 @@ def test_a_station_is_set_up_used_and_stopped_without_leaving_anything(running: 
         for _ in range(3):
             assert isinstance(socket.recv(timeout=30), bytes)
             socket.send("ok 1")
+        # Torch is imported for the first time, by a process that gives way to all others.
+        deadline = time.monotonic() + 120
+        while not browser.get("/api/live").json()["detecting"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         kept = browser.post("/api/live/keep")
         assert kept.status_code == 201, kept.text
         assert browser.get(kept.json()["image_url"]).headers["content-type"] == "image/jpeg"

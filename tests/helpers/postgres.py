@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -83,11 +84,11 @@ def postgres_server() -> Iterator[str]:
                 _wait(server, port, home / "log")
                 yield f"postgresql+pg8000://marrow@127.0.0.1:{port}/postgres"
             finally:
-                server.terminate()
+                server.send_signal(signal.SIGINT)  # fast: whoever is still connected is cut off
                 try:
-                    server.wait(20)
+                    server.wait(60)
                 except subprocess.TimeoutExpired:
-                    server.kill()
+                    server.send_signal(signal.SIGQUIT)  # at once; its children go along
                     server.wait()
     finally:
         shutil.rmtree(home, ignore_errors=True)

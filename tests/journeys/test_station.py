@@ -2,10 +2,7 @@
 
 import os
 import re
-import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from playwright.sync_api import Page, expect
 from pypdf import PdfReader
 
 from helpers.browser import browser_page
+from helpers.running import Running
 from marrowscope.data.voc import read_voc
 from marrowscope.store.store import Store
 
@@ -27,46 +25,12 @@ WAIT_MS = 60_000
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """`marrowscope station` as a user starts it, on the simulated microscope, on a free port."""
+    """`marrowscope station` on the simulated microscope, on a free port."""
     home = tmp_path / "station"
-    command = [sys.executable, "-c", "from marrowscope.cli import main; main()", "station"]
-    process = subprocess.Popen(
-        [*command, "--home", str(home), "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    said: list[str] = []
-    address: list[str] = []
-    ready = threading.Event()
-
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if found := re.search(r"https?://\S+", line):
-                address.append(found.group())
-                ready.set()
-        ready.set()
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    try:
-        assert ready.wait(120), "".join(said)
-        assert address, "".join(said)
-        yield address[0].rstrip("/"), home
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
-            listener.join()
-            assert process.stdout is not None
-            process.stdout.close()
-    assert process.returncode == 0, "".join(said)
-    assert "everything that was kept is on disk" in "".join(said)
+    with Running("station", "--home", str(home), "--port", "0") as running:
+        yield running.address, home
+        assert running.stop() == 0, "".join(running.said)
+    assert "everything that was kept is on disk" in running.said[-1]
 
 
 class Visitor:

@@ -2,10 +2,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from helpers.reporting import AMENDMENT, CLINICAL, NOW, SIGNATURE, USUAL, content, facts, slides
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.reporting import AMENDMENT, CLINICAL, NOW, SIGNATURE, USUAL, content, facts, slides
 from marrowscope.cells.differential import exact_interval
 from marrowscope.cells.reference import Flag, ReferenceRange, ReferenceRanges, ReferenceSets
 from marrowscope.cells.stop_rule import CutOff, StopRule

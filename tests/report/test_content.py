@@ -2,10 +2,10 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from helpers.reporting import AMENDMENT, SIGNATURE, content, facts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.reporting import AMENDMENT, SIGNATURE, content, facts
 from marrowscope.errors import BadInput
 from marrowscope.report.build import Words
 from marrowscope.report.content import ReportContent, local_time

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
-from helpers.reporting import AMENDMENT, CLINICAL, SIGNATURE, content, facts, specimen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.reporting import AMENDMENT, CLINICAL, SIGNATURE, content, facts, specimen
 from marrowscope.report.build import Words
 from marrowscope.report.content import Language, ReportContent
 from marrowscope.report.fhir import LOINC, SNOMED, diagnostic_report

@@ -1,12 +1,13 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
-from helpers.reporting import AMENDMENT, SIGNATURE, content, facts, specimen
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.reporting import AMENDMENT, SIGNATURE, content, facts, specimen
 from marrowscope.report.content import ReportContent
 from marrowscope.report.tables import COLUMNS, csv_table
 from marrowscope.report.tables import json as as_json
@@ -47,8 +48,6 @@ def test_every_row_says_where_the_report_stands() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), st.sampled_from("=+-@＝＋－＠"))
 def test_no_cell_of_a_spreadsheet_becomes_a_formula(text: str, sign: str) -> None:
-    from dataclasses import replace
-
     case = facts({"MYELO": 3})[0]
     report = content(replace(case, specimen=specimen(sign + text, text)))
     for row in rows(report):

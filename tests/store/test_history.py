@@ -168,7 +168,7 @@ class History(RuleBasedStateMachine):
 def test_any_sequence_of_edits_and_undos_keeps_its_history(store: Store) -> None:
     # One archive for all examples: each works on a specimen of its own, and the archive gets fuller.
     machine = type("HistoryHere", (History,), {"store": store})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=12, stateful_step_count=20, deadline=None))
 
 
 @pytest.mark.slow

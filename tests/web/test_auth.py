@@ -1,6 +1,7 @@
 """Passwords, the gate before them, and what is kept in memory."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from argon2 import PasswordHasher
@@ -54,7 +55,7 @@ def test_waits_grow_and_end_somewhere() -> None:
     waits = [wait_after(n) for n in range(40)]
     assert waits[: FREE_FAILURES + 1] == [0] * (FREE_FAILURES + 1)
     growing = waits[FREE_FAILURES + 1 :]
-    assert all(later == min(2 * sooner, LONGEST_WAIT_S) for sooner, later in zip(growing, growing[1:], strict=False))
+    assert all(later == min(2 * sooner, LONGEST_WAIT_S) for sooner, later in pairwise(growing))
 
 
 @given(st.lists(st.floats(0, 400), max_size=30))

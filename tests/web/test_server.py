@@ -119,7 +119,10 @@ def test_the_server_ends_while_somebody_watches_mjpeg(tmp_path: Path) -> None:
             pictures, ended = threading.Event(), threading.Event()
 
             def watch() -> None:
-                with browser.stream("GET", "/api/live/mjpeg") as answer:
+                with (
+                    httpx.Client(base_url=browser.base_url, cookies=browser.cookies, timeout=30) as other,
+                    other.stream("GET", "/api/live/mjpeg") as answer,
+                ):
                     for part in answer.iter_raw():
                         if b"\xff\xd8" in part:
                             pictures.set()

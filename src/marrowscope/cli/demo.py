@@ -29,6 +29,9 @@ def demo(
     fields: Annotated[int, typer.Option(min=2, max=200, help="Fields to draw; about 14 cells in each.")] = 6,
     checkpoint: Annotated[str, typer.Option(help="Model to show; `demo` is the shipped one.")] = "demo",
     size: Annotated[str, typer.Option(help="Width x height of the fields in pixels.")] = "4000x3000",
+    live: Annotated[
+        bool, typer.Option("--live", help="Afterwards run a station on a simulated microscope, until Ctrl-C.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
@@ -42,6 +45,7 @@ def demo(
     Examples:
       marrowscope demo
       marrowscope demo --fields 20 --out runs/demo
+      marrowscope demo --live
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.cli.smear import parse_size
@@ -51,6 +55,18 @@ def demo(
     width, height = parse_size(size)
     make_folder(out)
     run_demo(terminal, open_detector(checkpoint, device=device), out, fields, width, height)
+    if live:
+        run_live(terminal, (out / "station").absolute(), checkpoint)
+
+
+def run_live(terminal: Terminal, home: Path, checkpoint: str) -> None:
+    """The last part of the story: a station on a simulated microscope, with this model, on a free port."""
+    from marrowscope.cli.station import serve
+    from marrowscope.station.settings import load_settings
+
+    terminal.title("5. The microscope")
+    model = checkpoint if checkpoint == "demo" else str(Path(checkpoint).absolute())
+    serve(terminal, home, load_settings(home).changed(camera="simulated", model=model, port=0))
 
 
 @dataclass(frozen=True, eq=False)

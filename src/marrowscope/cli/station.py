@@ -2,11 +2,14 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from marrowscope.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from marrowscope.station.settings import StationSettings
 
 DEFAULT_HOME = Path("station")
 
@@ -50,10 +53,8 @@ def station(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
 ) -> None:
     """Run the microscope station: live view, archive, review, signed report; on the simulated microscope at first."""
-    from marrowscope.assemble.station import run_station
     from marrowscope.station.settings import load_settings
 
-    terminal = Terminal()
     home = home.expanduser().absolute()
     settings = load_settings(home).changed(
         host=host,
@@ -64,6 +65,21 @@ def station(
         tls_key=None if tls_key is None else tls_key.absolute(),
         insecure_lan=insecure_lan or None,
     )
+
+    serve(Terminal(), home, settings, open_page=open_page)
+
+
+station.__doc__ = f"{station.__doc__}\n{EXAMPLES}"
+
+
+def _as_seen_from_here(model: str | None) -> str | None:
+    """A path that was typed is relative to where it was typed; one in station.toml to the home folder."""
+    return model if model in (None, "demo") else str(Path(model).absolute())
+
+
+def serve(terminal: Terminal, home: Path, settings: "StationSettings", *, open_page: bool = False) -> None:
+    """Run a station and say where it is, until Ctrl-C."""
+    from marrowscope.assemble.station import run_station
 
     def ready(address: str, first_run: bool) -> None:
         terminal.title(f"marrowscope station: {address}")
@@ -81,11 +97,3 @@ def station(
     with suppress(KeyboardInterrupt):
         run_station(home, settings, ready=ready)
     terminal.say("Station stopped; everything that was kept is on disk.")
-
-
-station.__doc__ = f"{station.__doc__}\n{EXAMPLES}"
-
-
-def _as_seen_from_here(model: str | None) -> str | None:
-    """A path that was typed is relative to where it was typed; one in station.toml to the home folder."""
-    return model if model in (None, "demo") else str(Path(model).absolute())

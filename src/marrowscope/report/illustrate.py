@@ -24,10 +24,13 @@ def illustrated(content: ReportContent, assets: Assets, keep: Keep) -> View:
 
     for number, picture in enumerate(view["pictures"]):
         picture["file"] = kept(f"field-{number}.jpg", album.field(picture["image"]))
-    crops = [
-        kept(f"cell-{number}.jpg", album.cell(cell.image, cell.box, window, (cell.width, cell.height)))
-        for number, (cell, window) in enumerate(zip(content.gallery, windows(content.gallery), strict=True))
-    ]
+    crops: dict[int, str | None] = {}
+    sizes = windows(content.gallery)
+    # Field by field, so that each is decoded once.
+    for number in sorted(range(len(sizes)), key=lambda n: content.gallery[n].image):
+        cell = content.gallery[number]
+        data = album.cell(cell.image, cell.box, sizes[number], (cell.width, cell.height))
+        crops[number] = kept(f"cell-{number}.jpg", data)
     for group in view["gallery"]:
         for cell in group["cells"]:
             cell["file"] = crops[cell["place"]]

@@ -123,7 +123,7 @@ LABELS = {
     "index_legend": Said(
         "Exact 95 % intervals of the proportion, carried over to the ratio.", "区间由比例的精确置信区间换算。"
     ),
-    "enough": Said("Is the count enough?", "计数是否充分"),
+    "enough": Said("Enough counted?", "计数是否充分"),
     "yes": Said("Enough was counted", "计数充分"),
     "no": Said("Count more", "需继续计数"),
     "stop_at_limit": Said("Counting stopped at its limit", "已达计数上限"),
@@ -137,8 +137,8 @@ LABELS = {
     "gallery": Said("Cells", "细胞图谱"),
     "again": Said("dashed: counted in another field", "虚线：已在其他视野计数"),
     "gallery_legend": Said(
-        "After the class its number of cells in this count; in the corner the field.",
-        "类别后为本次计数的细胞数；角标为视野号。",
+        "In brackets: its cells in this count. In the corner: the field.",
+        "括号内为本次计数的细胞数；角标为视野号。",
     ),
     "unreviewed_mark": Said("*: not reviewed by a person.", "*：未经人工复核。"),
     "no_picture": Said("picture not available", "图像缺失"),

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.shared_memory import SharedMemory
@@ -135,6 +136,11 @@ def _child_main(pipe: Connection, recipe: bytes, nicer: int) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    with suppress(OSError):  # the parent is gone: nobody waits for an answer
+        _answer_all(pipe, recipe)
+
+
+def _answer_all(pipe: Connection, recipe: bytes) -> None:
     try:
         opened = pickle.loads(recipe)()  # noqa: S301  written by our own parent
     except Exception as error:
@@ -144,25 +150,23 @@ def _child_main(pipe: Connection, recipe: bytes, nicer: int) -> None:
     taxonomy = detector.taxonomy.to_dict()
     pipe.send((taxonomy, getattr(opened, "score_threshold", 0.0)))
     memory: SharedMemory | None = None
-    while True:
-        try:
+    try:
+        while True:
             name, shape, um_per_px = pipe.recv()
-        except EOFError:
-            break
-        if memory is None or memory.name != name:
-            if memory is not None:
-                memory.close()
-            memory = SharedMemory(name)
-        try:
-            answer: object = _look(detector, memory, shape, um_per_px, taxonomy)
-        except Exception as error:
-            answer = _to_send(error, "the detector failed on this field")
-        try:
+            if memory is None or memory.name != name:
+                if memory is not None:
+                    memory.close()
+                memory = SharedMemory(name)
+            try:
+                answer: object = _look(detector, memory, shape, um_per_px, taxonomy)
+            except Exception as error:
+                answer = _to_send(error, "the detector failed on this field")
             pipe.send(answer)
-        except OSError:
-            break  # nobody waits for it any more
-    if memory is not None:
-        memory.close()
+    except EOFError:
+        return
+    finally:
+        if memory is not None:
+            memory.close()
 
 
 def _look(

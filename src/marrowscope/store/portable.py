@@ -6,8 +6,9 @@ and one that was made on SQLite fills a PostgreSQL, and the other way round.
 """
 
 import gzip
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,36 @@ def _rows(lines: Iterator[str], columns: list[tuple[str, str]]) -> Iterator[dict
         yield dict(zip(names, values, strict=True))
 
 
-def _insert(connection: Connection, table: Any, rows: Any) -> None:
+def _insert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> None:
     if table.name == "audit_head":  # there is one already, made with the tables
         connection.execute(sa.update(table).values(rows[0]))
-        return
-    if connection.dialect.name == "sqlite":
+    elif connection.dialect.name == "sqlite":
         connection.execute(sa.insert(table), list(rows))
-    else:  # pg8000 would send row by row
-        connection.execute(sa.insert(table).values(list(rows)))
+    else:
+        _copy_in(connection, table, rows)
+
+
+def _copy_in(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """PostgreSQL's own way for many rows; the driver would send them one by one."""
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    lines = "".join("\t".join(map(_copy_text, row.values())) + "\n" for row in rows)
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(f'COPY "{table.name}" ({columns}) FROM STDIN', stream=io.BytesIO(lines.encode()))  # type: ignore[call-arg]
+    finally:
+        cursor.close()
+
+
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _copy_text(value: Any) -> str:
+    """A value in the text format of COPY."""
+    if value is None:
+        return r"\N"
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return str(_to_json(value)).translate(_ESCAPED)
 
 
 def set_sequences(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,19 +29,27 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._limit(scope["path"])
-        announced = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        announced = headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limit:
             await problem(413, too_large(limit), headers={"connection": "close"})(scope, receive, send)
             return
-        received = 0
+        received, whole = 0, announced in ("", "0") and "transfer-encoding" not in headers
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, whole
             message = await receive()
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if received > limit:
                 # Whoever reads the body passes this on unchanged; `problems` answers it.
-                raise HTTPException(413, too_large(limit), headers={"connection": "close"})
+                raise HTTPException(413, too_large(limit))
             return message
 
-        await self._app(scope, counted, send)
+        async def hanging_up(message: Message) -> None:
+            # Who is answered before the end would otherwise be listened to, to the end, for nothing.
+            if message["type"] == "http.response.start" and not whole:
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
+        await self._app(scope, counted, hanging_up)
