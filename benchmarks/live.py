@@ -2,7 +2,7 @@
 
     python benchmarks/live.py                                # one minute, 1920 x 1080 at 30 a second, the shipped model
     python benchmarks/live.py --minutes 15 --faults          # soak: cable pulled, frames dropped, frozen, late
-    python benchmarks/live.py --page                         # the same, and a page in Chromium that shows it
+    python benchmarks/live.py --page                         # what the page in Chromium draws; see live_page.py
 
 A scripted hand moves the slide to and fro over 80 fields all the while, detection runs back to back in its own process,
 and every few seconds a field is kept, through the desk, in a real archive. Everything runs on this machine: simulator,
@@ -387,6 +387,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--faults", action="store_true", help="let things go wrong")
+    parser.add_argument("--page", action="store_true", help="measure the page in Chromium instead (live_page.py)")
     parser.add_argument("--fault-every", type=float, default=10.0, help="seconds of peace between faults")
     parser.add_argument("--keep-every", type=float, default=5.0, help="seconds between kept fields")
     parser.add_argument("--detector", default="demo", help="a checkpoint, or `demo`")
@@ -394,6 +395,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1920, 1080), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
+    if options.page:
+        import live_page
+
+        live_page.watch(60 * options.minutes, None)
+        return
     # Two cores are shared with the detector and a browser: pools of threads would only push each other aside.
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ from helpers.station import PASSWORD, QUICK, blobs, jpeg, services
 LIMIT_MS = 200.0
 NO_PAGE = {"/api/live/mjpeg": "a stream", "/api/reports/{report_id}.{kind}": "a stored document"}
 DOCUMENTS = "/report/preview."
-"""Set anew for every look, with pictures of 12 megapixels: shown beside the page that asks for them, and not limited."""
+"""Set anew for every look, with pictures of 12 megapixels: shown beside the pages, and not limited."""
 
 
 def build(home: Path, specimens: int) -> None:

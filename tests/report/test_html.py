@@ -62,6 +62,13 @@ def test_a_draft_is_marked_and_a_signed_report_is_not() -> None:
     assert SIGNATURE.local in signed.text
 
 
+def test_the_head_that_browsers_repeat_names_specimen_and_version() -> None:
+    page = html(content(facts()[0], signature=SIGNATURE, amendment=AMENDMENT))
+    head = page[page.index("<thead>") : page.index("</thead>")]
+    for part in ("KM-2026-0417", "P-20931", "Version", "AMENDED", AMENDMENT.reason):
+        assert part in head
+
+
 def test_an_amendment_says_why() -> None:
     text = Page(content(facts()[0], signature=SIGNATURE, amendment=AMENDMENT)).text
     assert "AMENDED" in text

@@ -58,6 +58,7 @@ TAMPERED = [
     ("UPDATE models SET serving = (1 = 0)", r"models serving: \[\]; the audit trail says 1"),
     # Counters.
     ("UPDATE tallies SET counting = counting + 1 WHERE code = 'LYM'", "specimen 1, LYM -> LYM: the counter says"),
+    ("UPDATE totals SET reviewed = 0 WHERE code = 'LYM'", "all specimens, LYM -> LYM: the counter says"),
     ("UPDATE specimens SET cells = 99", "specimen 1, cells: the counter says 99, counting 4"),
     ("UPDATE specimens SET slides = 0", "specimen 1, slides: the counter says 0, counting 1"),
     ("UPDATE work SET edits = 7 WHERE who = 'ben' AND kind = 'add'", "add by ben: the counter says 7, counting 1"),

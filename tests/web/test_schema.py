@@ -135,7 +135,7 @@ def test_every_route_keeps_to_its_description(
     schema: Any, people: dict[str, dict[str, str]], path: str, method: str
 ) -> None:
     who = "hanna" if path.endswith(("/sign", "/amend")) else "ada"
-    hold_to_its_word(schema, people[who], path, method, examples=int(os.environ.get("MARROWSCOPE_EXAMPLES", "6")))
+    hold_to_its_word(schema, people[who], path, method, examples=int(os.environ.get("MARROWSCOPE_EXAMPLES", "4")))
 
 
 @pytest.mark.slow

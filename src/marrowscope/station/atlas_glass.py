@@ -121,8 +121,8 @@ class Glass:
             for cell in atlas.within(view):
                 box = _in_pixels(cell.box, view, sight)
                 if cell.believed and box is not None:
-                    code = self._scheme[cell.label].code
-                    drawn.append(OverlayCell(cell.id, box, code, cell.score, cell.counted))
+                    named = self._scheme[cell.label]
+                    drawn.append(OverlayCell(cell.id, box, named.code, cell.score, cell.counted and named.counted))
             return tuple(drawn)
 
     def counts(self) -> dict[str, int]:
@@ -150,7 +150,8 @@ class Glass:
 
     def _map_cell(self, cell: AtlasCell) -> MapCell:
         x, y = (cell.box.x1 + cell.box.x2) / 2, (cell.box.y1 + cell.box.y2) / 2
-        return MapCell(x, y, self._scheme[cell.label].code, cell.counted)
+        named = self._scheme[cell.label]
+        return MapCell(x, y, named.code, cell.counted and named.counted)
 
     def _atlas(self, visit: str) -> Atlas:
         if visit not in self._atlases:

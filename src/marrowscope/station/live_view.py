@@ -42,8 +42,8 @@ class Sight:
 class OverlayCell:
     """A cell as it is drawn over a frame. track_id: the same for the same cell as long as the session lasts.
 
-    box: pixels of THIS frame, cut at its border. counted: it is one of the unique cells; not yet, where it was only
-    seen cut by a border.
+    box: pixels of THIS frame, cut at its border. counted: it is one of the unique cells of the differential; not yet
+    where it was only seen cut by a border, never where its class is not counted.
     """
 
     track_id: int
@@ -136,7 +136,7 @@ class LiveState:
 
 @dataclass(frozen=True)
 class MapCell:
-    """A cell on the map; micrometres."""
+    """A cell on the map; micrometres. counted: see `OverlayCell`."""
 
     x_um: float
     y_um: float

@@ -28,6 +28,7 @@ from marrowscope.store.tables import (
     SpecimenRow,
     Table,
     TallyRow,
+    TotalRow,
     WorkRow,
 )
 
@@ -37,6 +38,8 @@ FIELDS_AT_ONCE = 200
 GROUPS_AT_ONCE = 500
 
 Standings = tuple[Standing | None, Standing]
+Counted = dict[tuple[int, str, str], tuple[int, int]]
+"""(specimen, called, code) -> (cells that count, reviewed ones)."""
 
 
 @dataclass
@@ -195,14 +198,7 @@ def _histories(connection: Connection) -> Iterator[tuple[int, list[Standings], S
 def counters_differ(connection: Connection) -> Iterator[str]:
     """Every kept counter is what counting gives."""
     counted = recount(connection)
-    names = (TallyRow.specimen_id, TallyRow.called, TallyRow.code)
-    rows = connection.execute(select(*names, TallyRow.counting, TallyRow.reviewed))
-    kept = {(specimen, called, code): (cells, seen) for specimen, called, code, cells, seen in rows}
-    for key in sorted(counted.keys() | kept.keys()):
-        specimen, called, code = key
-        yield from _unequal(
-            f"specimen {specimen}, {called or 'added'} -> {code}", kept.get(key, (0, 0)), counted.get(key, (0, 0))
-        )
+    yield from _tallies_differ(connection, counted)
     for name, expected in _specimen_counters(connection, counted).items():
         numbers = connection.execute(select(SpecimenRow.id, getattr(SpecimenRow, name)).order_by(SpecimenRow.id))
         for specimen, number in numbers:
@@ -216,14 +212,29 @@ def counters_differ(connection: Connection) -> Iterator[str]:
         yield from _unequal(f"{person[1]} by {person[0]}", noted.get(person, 0), done.get(person, 0))
 
 
+def _tallies_differ(connection: Connection, counted: Counted) -> Iterator[str]:
+    """Cells by call and name, in each specimen and in all of them."""
+    summed: dict[tuple[str, str], tuple[int, int]] = {}
+    for (_, called, code), (cells, seen) in counted.items():
+        before = summed.get((called, code), (0, 0))
+        summed[called, code] = before[0] + cells, before[1] + seen
+    kept = {tuple(row[:3]): tuple(row[3:]) for row in connection.execute(select(*TallyRow.__table__.columns))}
+    totals = {tuple(row[:2]): tuple(row[2:]) for row in connection.execute(select(*TotalRow.__table__.columns))}
+    for specimen, called, code in sorted(counted.keys() | kept.keys()):
+        key = (specimen, called, code)
+        what = f"specimen {specimen}, {called or 'added'} -> {code}"
+        yield from _unequal(what, kept.get(key, (0, 0)), counted.get(key, (0, 0)))
+    for called, code in sorted(summed.keys() | totals.keys()):
+        what = f"all specimens, {called or 'added'} -> {code}"
+        yield from _unequal(what, totals.get((called, code), (0, 0)), summed.get((called, code), (0, 0)))
+
+
 def _unequal(what: str, kept: Any, counted: Any) -> Iterator[str]:
     if kept != counted:
         yield f"{what}: the counter says {kept}, counting {counted}"
 
 
-def _specimen_counters(
-    connection: Connection, counted: dict[tuple[int, str, str], tuple[int, int]]
-) -> dict[str, dict[int, int]]:
+def _specimen_counters(connection: Connection, counted: Counted) -> dict[str, dict[int, int]]:
     """The counters of specimens by name, from what they count."""
     expected: dict[str, dict[int, int]] = {"cells": {}, "reviewed": {}}
     for (specimen, _, _), numbers in counted.items():

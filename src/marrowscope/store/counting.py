@@ -1,18 +1,19 @@
 """How a cell stands now, and the counters that follow it.
 
-Pages show counts of a million cells at once; so they are kept (`tallies`, and the numbers in `specimens`), changed in
+Pages show counts of a million cells at once; so they are kept (`tallies`, `totals`, and the numbers in `specimens`), changed in
 the transaction that changes the cells. `recount` counts anew; the integrity check compares.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, case, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from marrowscope.cells.specimen import Box
 from marrowscope.store import database
-from marrowscope.store.tables import CellRow, SpecimenRow, TallyRow, WorkRow
+from marrowscope.store.tables import CellRow, SpecimenRow, TallyRow, TotalRow, WorkRow
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,8 @@ class Counters:
             return
         keys = ("called", "code", "counting", "reviewed")
         rows = [{"specimen_id": self.specimen_id, **dict(zip(keys, change, strict=True))} for change in changes]
-        upsert = (sqlite.insert if database.is_sqlite(connection) else postgresql.insert)(TallyRow)
-        connection.execute(
-            upsert.on_conflict_do_update(
-                index_elements=["specimen_id", "called", "code"],
-                set_={
-                    "counting": TallyRow.counting + upsert.excluded.counting,
-                    "reviewed": TallyRow.reviewed + upsert.excluded.reviewed,
-                },
-            ),
-            rows,
-        )
+        _add(connection, TallyRow, ("specimen_id", "called", "code"), rows)
+        _add(connection, TotalRow, ("called", "code"), [{key: row[key] for key in keys} for row in rows])
         cells, reviewed = (sum(change[i] for change in self.changes.values()) for i in (0, 1))
         connection.execute(
             update(SpecimenRow)
@@ -82,13 +74,15 @@ def add_work(connection: Connection, who: str, kinds: Iterable[str]) -> None:
         done[kind] = done.get(kind, 0) + 1
     if not done:
         return
-    upsert = (sqlite.insert if database.is_sqlite(connection) else postgresql.insert)(WorkRow)
-    connection.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["who", "kind"], set_={"edits": WorkRow.edits + upsert.excluded.edits}
-        ),
-        [{"who": who, "kind": kind, "edits": edits} for kind, edits in done.items()],
-    )
+    _add(connection, WorkRow, ("who", "kind"), [{"who": who, "kind": k, "edits": n} for k, n in done.items()])
+
+
+def _add(connection: Connection, table: Any, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Add the numbers of these rows to those that are kept under the same key."""
+    upsert = (sqlite.insert if database.is_sqlite(connection) else postgresql.insert)(table)
+    numbers = [column.name for column in table.__table__.columns if column.name not in key]
+    sums = {name: getattr(table, name) + upsert.excluded[name] for name in numbers}
+    connection.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=sums), list(rows))
 
 
 def recount(connection: Connection) -> dict[tuple[int, str, str], tuple[int, int]]:

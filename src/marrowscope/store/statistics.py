@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 
 from marrowscope.store.base import Base
-from marrowscope.store.tables import PatientRow, SpecimenRow, TallyRow, WorkRow
+from marrowscope.store.tables import PatientRow, SpecimenRow, TotalRow, WorkRow
 from marrowscope.store.values import ArchiveStatistics
 
 
@@ -14,13 +14,11 @@ class Statistics(Base):
         """Everything counted."""
         columns = (SpecimenRow.slides, SpecimenRow.fields, SpecimenRow.cells, SpecimenRow.reviewed, SpecimenRow.reports)
         sums = (func.coalesce(func.sum(column), 0) for column in columns)
-        tallies = select(TallyRow.called, TallyRow.code, func.sum(TallyRow.counting), func.sum(TallyRow.reviewed))
+        totals_of = select(TotalRow.called, TotalRow.code, TotalRow.counting, TotalRow.reviewed)
         with self._reading() as connection:
             patients = connection.execute(select(func.count()).select_from(PatientRow)).scalar_one()
             specimens, *totals = connection.execute(select(func.count(SpecimenRow.id), *sums)).one()
-            rows = connection.execute(
-                tallies.group_by(TallyRow.called, TallyRow.code).order_by(TallyRow.called, TallyRow.code)
-            ).all()
+            rows = connection.execute(totals_of.order_by(TotalRow.called, TotalRow.code)).all()
             work = connection.execute(select(WorkRow.who, WorkRow.kind, WorkRow.edits).order_by(WorkRow.who)).all()
         by_code: dict[str, int] = {}
         renamed: dict[tuple[str, str], int] = {}

@@ -2,7 +2,7 @@
 
 Three kinds. What happened (fields, corrections, reports, audit ...) is written once: triggers on both databases forbid
 to change or delete it. What is so now (a cell's present name, the state of a specimen) follows from it. Counters
-(`tallies`, the numbers in `specimens`) make pages quick; they change in the same transaction, and the integrity check
+(`tallies`, `totals`, the numbers in `specimens`) make pages quick; they change in the same transaction, and the integrity check
 counts again.
 """
 
@@ -245,6 +245,16 @@ class TallyRow(Table):
 
     __tablename__ = "tallies"
     specimen_id: Mapped[int] = mapped_column(ForeignKey("specimens.id"), primary_key=True)
+    called: Mapped[str] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(primary_key=True)
+    counting: Mapped[int]
+    reviewed: Mapped[int]
+
+
+class TotalRow(Table):
+    """The same over all specimens: for statistics, which would read a hundred thousand tallies."""
+
+    __tablename__ = "totals"
     called: Mapped[str] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(primary_key=True)
     counting: Mapped[int]
