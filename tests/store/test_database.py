@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 
-from helpers.archive import kept_case
+from helpers.archive import busy_archive, kept_case
 from helpers.places import Place
 from marrowscope.errors import ArchiveError, BadInput, BadSetting, MissingExtra
 from marrowscope.store import database, schema
@@ -102,6 +102,17 @@ def test_each_revision_leads_to_the_newest(empty_place: Place, revision: str) ->
     with database.reading(engine) as connection:
         assert schema.revision_of(connection) == schema.HEAD
     engine.dispose()
+
+
+def test_counters_that_came_later_are_counted_when_they_are_made(place: Place) -> None:
+    with place.open() as store:
+        busy_archive(store)
+        expected = store.statistics()
+    place.run("DROP TABLE totals")
+    place.run("UPDATE alembic_version SET version_num = '0002'")
+    with place.open() as store:
+        assert store.statistics() == expected
+        assert store.check().ok
 
 
 def test_an_archive_of_a_newer_marrowscope_is_not_touched(place: Place) -> None:
