@@ -1,7 +1,7 @@
 """How a cell stands now, and the counters that follow it.
 
-Pages show counts of a million cells at once; so they are kept (`tallies`, `totals`, and the numbers in `specimens`), changed in
-the transaction that changes the cells. `recount` counts anew; the integrity check compares.
+Pages show counts of a million cells at once; so they are kept (`tallies`, `totals`, and the numbers in `specimens`),
+changed in the transaction that changes the cells. `recount` counts anew; the integrity check compares.
 """
 
 from collections.abc import Iterable, Sequence

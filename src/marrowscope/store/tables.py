@@ -2,8 +2,8 @@
 
 Three kinds. What happened (fields, corrections, reports, audit ...) is written once: triggers on both databases forbid
 to change or delete it. What is so now (a cell's present name, the state of a specimen) follows from it. Counters
-(`tallies`, `totals`, the numbers in `specimens`) make pages quick; they change in the same transaction, and the integrity check
-counts again.
+(`tallies`, `totals`, the numbers in `specimens`) make pages quick; they change in the same transaction, and the
+integrity check counts again.
 """
 
 from datetime import UTC, date, datetime
