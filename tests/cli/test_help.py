@@ -34,8 +34,21 @@ def _examples(command: Any) -> list[str]:
 
 def test_the_commands_are_those_promised() -> None:
     single = {path[0] for path in COMMANDS if len(path) == 1}
-    assert single == {"demo", "train", "evaluate", "detect", "ablate", "smear", "export"}
-    assert {path[1] for path in COMMANDS if len(path) == 2} == {"check", "summary", "split", "convert"}
+    assert single == {
+        "demo",
+        "train",
+        "evaluate",
+        "detect",
+        "ablate",
+        "smear",
+        "export",
+        "station",
+        "retrain",
+        "doctor",
+    }
+    groups = {"data": {"check", "summary", "split", "convert"}}
+    groups["archive"] = {"check", "backup", "restore", "verify-audit", "statistics"}
+    assert {path for path in COMMANDS if len(path) == 2} == {(g, name) for g in groups for name in groups[g]}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

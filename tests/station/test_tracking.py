@@ -143,6 +143,24 @@ def test_a_visit_that_reaches_known_glass_becomes_part_of_the_first() -> None:
     assert (x, y) == (pytest.approx(1300 * UM_PER_PX, abs=0.4), pytest.approx(40 * UM_PER_PX, abs=0.4))
 
 
+def test_three_visits_of_one_glass_become_one() -> None:
+    """Two that never met are both met by the third."""
+    tracker = Tracker()
+    first = follow(tracker, [(100, 100), (160, 100)])
+    tracker.claim()
+    second = follow(tracker, [(1300, 700), (1240, 700)])
+    tracker.claim()
+    assert first[0].visit != second[0].visit
+    way = [(1300 - 100 * n, 700 - 50 * n) for n in range(1, 12)]
+    last = follow(tracker, [*way, (160, 100)])
+    assert list(tracker.visited) == [last[-1].visit]
+    between = np.asarray([last[-1].x_um - last[0].x_um, last[-1].y_um - last[0].y_um])
+    moves = [f.joined for f in last[1:] if f.joined is not None]
+    assert len(moves) == 1
+    between -= (moves[0].dx_um, moves[0].dy_um)
+    assert between == pytest.approx(np.asarray([160 - 1200, 100 - 650]) * UM_PER_PX, abs=0.5)
+
+
 def test_a_defocused_moment_does_not_lose_the_place() -> None:
     tracker = Tracker()
     sharp = follow(tracker, [(300, 300), (320, 300)])

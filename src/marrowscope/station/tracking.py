@@ -251,10 +251,8 @@ class Tracker:
         self._to_search = deque((v, f) for v in others for f in reversed(v.frames))
         if self._lost_at is not None:
             visit, x_um, y_um = self._lost_at
-            self._to_search.extendleft(
-                (visit, f) for f in reversed(visit.nearest(x_um, y_um)[: self._compared_at_once])
-            )
-            self._lost_at = None
+            near = visit.nearest(x_um, y_um)[: self._compared_at_once]
+            self._to_search.extendleft((visit, f) for f in reversed(near))
 
     def _search(self) -> Joined | None:
         searched = self._searched
@@ -262,6 +260,8 @@ class Tracker:
             return None
         for _ in range(min(self._compared_at_once, len(self._to_search))):
             visit, known = self._to_search.popleft()
+            if visit is self._visit or self._visits.get(visit.word) is not visit:
+                continue  # joined or forgotten since
             now = self._ready.of(searched)
             shift = self._shift(self._ready.of(known, keep=False), now, RECOGNISED, RECOGNISED_CERTAIN)
             if shift is not None:
@@ -274,6 +274,8 @@ class Tracker:
         dy = known.y_um + shift.dy * self._um_per_px - searched.y_um
         old = self._visit
         old.move(dx, dy)
+        if searched not in old.frames:
+            searched.x_um, searched.y_um = searched.x_um + dx, searched.y_um + dy
         for frame in old.frames:
             # Of glass that is known already one key frame is enough, however often the place is lost and found.
             around = known_visit.overlapping(frame.x_um, frame.y_um, NEW_KEY_FRAME)
@@ -281,7 +283,8 @@ class Tracker:
                 known_visit.frames.append(frame)
         del self._visits[old.word]
         self._visit = known_visit
-        self._to_search.clear()
+        self._lost_at = None
+        # The search goes on: what was recognised here may have been another visit's glass before.
         if old.word in self._claimed:
             self._claimed.add(known_visit.word)
         log.info("visit %s is recognised as part of visit %s", old.word, known_visit.word)

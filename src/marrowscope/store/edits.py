@@ -143,7 +143,9 @@ class Edits(Base):
         told = told.join(EditGroupRow, EditGroupRow.id == CorrectionRow.group_id)
         with self._reading() as connection:
             state_of(connection, specimen_id)
-            told = told.where(CorrectionRow.specimen_id == specimen_id).order_by(CorrectionRow.id.desc())
+            # Said of both tables, so that neither is read beyond this specimen.
+            told = told.where(CorrectionRow.specimen_id == specimen_id, EditGroupRow.specimen_id == specimen_id)
+            told = told.order_by(CorrectionRow.id.desc())
             rows = connection.execute(told if newest is None else told.limit(intake.page(newest, 0)[0])).all()
         return [_correction(row) for row in reversed(rows)]
 
