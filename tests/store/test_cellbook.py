@@ -81,3 +81,11 @@ def test_a_specimen_without_fields_has_no_cells(store: Store) -> None:
     assert store.counts(case.id) == {}
     assert store.field_counts(case.id) == {}
     assert store.cells(other.id)[1] == 4
+
+
+def test_cells_asked_for_by_number_come_once_in_that_order_without_those_that_are_not_there(case: Case) -> None:
+    known = {cell.id: cell for cell in case.cells()}
+    one, two, *_ = reversed(known)
+    missing = max(known) + 1
+    found = case.store.cells_by_id([one, missing, two, one, 0, 2**80])
+    assert found == [known[one], known[two]]

@@ -246,17 +246,18 @@ class Review:
 
         A reader is a person's user name, `model` (what the model called) or `case` (the names now, of reviewed cells).
         """
-        a, b = self._names_by(specimen_id, first), self._names_by(specimen_id, second)
+        cells = self.counting_cells(specimen_id) if {first, second} & {MODEL, CASE} else []
+        a, b = (self._names_by(specimen_id, reader, cells) for reader in (first, second))
         both = sorted(set(a) & set(b))
         if not both:
             raise BadInput(f"{first} and {second} have read no cell in common. Let both read this case first.")
-        return agreement([self._label(a[i]) for i in both], [self._label(b[i]) for i in both], self.scheme)
+        labels = {code: self._label(code) for code in {*a.values(), *b.values()}}
+        return agreement([labels[a[i]] for i in both], [labels[b[i]] for i in both], self.scheme)
 
-    def _names_by(self, specimen_id: int, reader: str) -> dict[int, str]:
-        if reader in (MODEL, CASE):
-            cells = self.counting_cells(specimen_id)
-            if reader == MODEL:
-                return {c.id: c.called for c in cells if c.called is not None}
+    def _names_by(self, specimen_id: int, reader: str, cells: Sequence[Cell]) -> dict[int, str]:
+        if reader == MODEL:
+            return {c.id: c.called for c in cells if c.called is not None}
+        if reader == CASE:
             return {c.id: c.code for c in cells if c.reviewed}
         return {r.cell_id: r.code for r in self.store.readings(specimen_id) if r.reader == reader}
 

@@ -13,7 +13,7 @@ JSON), read anew each time; a signed report keeps those that held.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -134,7 +134,8 @@ class SignOut:
     def save_words(self, specimen_id: int, said: Words, *, by: str, now: datetime | None = None) -> None:
         """Keep them for the next report. Locked where the case is signed; BadInput for a field or cell not its own."""
         unknown = set(said.fields) - {f.id for f in self.store.fields(specimen_id)}
-        unknown_cells = {i for i in set(said.gallery) if self.store.cell(i).specimen_id != specimen_id}
+        own = {cell.id for cell in self.store.cells_by_id(said.gallery) if cell.specimen_id == specimen_id}
+        unknown_cells = set(said.gallery) - own
         if unknown or unknown_cells:
             what = f"field {min(unknown)}" if unknown else f"cell {min(unknown_cells)}"
             raise BadInput(f"{what} is not of specimen {specimen_id}. Choose pictures of this case.")
@@ -259,7 +260,7 @@ class SignOut:
             counts=self.store.counts(specimen_id),
             models=self.store.models(),
             field_cells={i: self.store.field_cells(i) for i in said.fields if i in own},
-            gallery_cells=self._cells(said.gallery),
+            gallery_cells=self.store.cells_by_id(said.gallery),
         )
 
     def _build(
@@ -282,15 +283,6 @@ class SignOut:
             more = Caution(kind=CautionKind.UNPRINTABLE, about=strange)
             content = content.model_copy(update={"cautions": (*content.cautions, more)})
         return content
-
-    def _cells(self, ids: Iterable[int]) -> list[Cell]:
-        found = []
-        for cell_id in ids:
-            try:
-                found.append(self.store.cell(cell_id))
-            except NotFound:
-                continue
-        return found
 
     def _counting(self, specimen_id: int) -> list[Cell]:
         """Every cell that counts, the most doubtful first."""

@@ -61,12 +61,12 @@ def states_of(connection: Connection, specimen_id: int, cell_ids: Iterable[int])
 
 
 def cells_by_id(connection: Connection, cell_ids: Sequence[int]) -> list[Cell]:
-    """These cells, each once, in the order given."""
+    """These cells, each once, in the order given; those that are not there are left out."""
     cells: dict[int, Cell] = {}
     for portion in intake.portions(sorted(set(cell_ids))):
         rows = connection.execute(select(*_CELL).where(CellRow.id.in_(portion)))
         cells |= {row.id: _cell(row) for row in rows}
-    return [cells[cell_id] for cell_id in dict.fromkeys(cell_ids)]
+    return [cells[cell_id] for cell_id in dict.fromkeys(cell_ids) if cell_id in cells]
 
 
 def class_counts(connection: Connection, specimen_id: int) -> dict[str, tuple[int, int]]:
@@ -87,6 +87,12 @@ class Cells(Base):
         if row is None:
             raise NotFound(f"There is no cell {cell_id}.")
         return _cell(row)
+
+    def cells_by_id(self, cell_ids: Iterable[int]) -> list[Cell]:
+        """These cells, each once, in the order given; those that are not there are left out."""
+        wanted = [i for i in cell_ids if 0 < i <= intake.LARGEST]
+        with self._reading() as connection:
+            return cells_by_id(connection, wanted)
 
     def field_cells(self, field_id: int) -> list[Cell]:
         """Every cell of a field, removed ones and those seen before too, by id. NotFound without such a field."""
