@@ -27,7 +27,7 @@ from marrowscope.cells.specimen import ModelVersion
 from marrowscope.cells.taxonomy import Taxonomy, builtin_schemes, load_taxonomy
 from marrowscope.errors import BadCheckpoint
 from marrowscope.station.desk import Desk
-from marrowscope.station.detecting import DetectionProcess
+from marrowscope.station.detecting import DetectionProcess, that_count
 from marrowscope.station.live import FROZEN_AFTER_S, LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
@@ -121,7 +121,7 @@ class Serving:
             process = self._process[1]
             found = process.detect(field.pixels, field.um_per_px).result(_DETECT_S)
             score = self._score if self._score is not None else process.score or 0.0
-            return found.detections.above(score), model.id
+            return that_count(found.detections, score), model.id
 
     def close(self) -> None:
         """End the process."""
