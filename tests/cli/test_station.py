@@ -1,12 +1,7 @@
 """`marrowscope station`: where it listens, what it refuses, and how it ends."""
 
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +12,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from helpers.running import Running
 from marrowscope.station.settings import FILE
 
 PASSWORD = "correct horse battery"
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 def read_on(socket: ClientConnection) -> None:
@@ -33,38 +25,9 @@ def read_on(socket: ClientConnection) -> None:
         socket.send("ok 1")
 
 
-class Running:
-    """A station in a process of its own."""
-
-    def __init__(self, home: Path, *options: str) -> None:
-        command = [sys.executable, "-c", "from marrowscope.cli import main; main()", "station", "--home", str(home)]
-        self.process = subprocess.Popen(
-            [*command, "--port", "0", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-        )
-        self.said: list[str] = []
-        # A station that never says where it is must not hang the test.
-        watchdog = threading.Timer(90, self.process.kill)
-        watchdog.start()
-        self.address = ""
-        for line in self.process.stdout or ():
-            self.said.append(line)
-            if found := re.search(r"https?://\S+", line):
-                self.address = found[0]
-            if "Ctrl-C" in line:
-                break
-        watchdog.cancel()
-        assert self.address, "".join(self.said)
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to end; its exit code."""
-        self.process.send_signal(how)
-        out, _ = self.process.communicate(timeout=60)
-        self.said.append(out)
-        return self.process.returncode
+def start(home: Path, *options: str) -> Running:
+    """A station on a free port."""
+    return Running("station", "--home", str(home), "--port", "0", *options)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +36,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running,
     (home / FILE).write_text(
         'camera = "simulated?width=640&height=480&fps=15&width_um=900&height_um=900&um_per_px=0.2"\n'
     )
-    station = Running(home)
+    station = start(home)
     try:
         yield station, home
     finally:
@@ -152,11 +115,11 @@ def test_a_station_is_set_up_used_and_stopped_without_leaving_anything(running: 
 
 
 def test_a_station_that_was_set_up_is_found_again(tmp_path: Path) -> None:
-    first = Running(tmp_path)
+    first = start(tmp_path)
     with httpx.Client(base_url=first.address) as browser:
         browser.post("/api/setup", json={"name": "ada", "full_name": "Ada", "password": PASSWORD})
     assert first.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
-    second = Running(tmp_path)
+    second = start(tmp_path)
     assert "First run" not in "".join(second.said)
     with httpx.Client(base_url=second.address) as browser:
         assert browser.post("/api/login", json={"name": "ada", "password": PASSWORD}).status_code == 200
