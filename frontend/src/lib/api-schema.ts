@@ -919,7 +919,7 @@ export interface paths {
         };
         /**
          * Corrections
-         * @description Every edit of the case, in order.
+         * @description The newest edits of the case, in the order in which they were made.
          */
         get: operations["corrections"];
         put?: never;
@@ -1051,7 +1051,7 @@ export interface paths {
         };
         /**
          * Report
-         * @description The draft, what it lacks, and the signed versions.
+         * @description The draft, what it lacks, and the signed versions. Where nothing was written yet, pictures are suggested.
          */
         get: operations["report"];
         /**
@@ -1137,7 +1137,8 @@ export interface paths {
         put?: never;
         /**
          * Sign
-         * @description Sign: the report is made, kept, and the case locked. 423 where it is signed already.
+         * @description Sign: the report is made, kept, and the case locked. 423 where it is signed already; 409 where the case is no
+         *     more what `seen` was.
          */
         post: operations["sign"];
         delete?: never;
@@ -1448,7 +1449,7 @@ export interface components {
         };
         /**
          * ClassShare
-         * @description A class in a count: percent of the total and its exact 95 % interval. percent is null where nothing was counted.
+         * @description A class in a count: percent of the total (null where that is 0) and its exact 95 % interval.
          */
         ClassShare: {
             /** Code */
@@ -1552,7 +1553,7 @@ export interface components {
         };
         /**
          * Counts
-         * @description live: every cell that came into view in this visit, once. kept: the cells of the kept fields, and the stop rule.
+         * @description live: every cell that came into view in this visit, once. kept: those of the kept fields; with the stop rule.
          */
         Counts: {
             /** Fields */
@@ -1630,6 +1631,8 @@ export interface components {
         DifferentialView: {
             /** Classes */
             classes: components["schemas"]["DifferentialClass"][];
+            /** Groups */
+            groups: components["schemas"]["GroupShare"][];
             /** Indices */
             indices: components["schemas"]["Index"][];
             /** Lineages */
@@ -1807,6 +1810,28 @@ export interface components {
             scores: number[];
             /** Z Um */
             z_um: number[];
+        };
+        /**
+         * GroupShare
+         * @description Several classes together, because a reference range speaks of them so.
+         */
+        GroupShare: {
+            /** Certain */
+            certain: boolean;
+            /** Codes */
+            codes: string[];
+            /** Count */
+            count: number;
+            flag: components["schemas"]["Flagging"] | null;
+            /** High */
+            high: number;
+            /** Lineage */
+            lineage: string;
+            /** Low */
+            low: number;
+            /** Percent */
+            percent: number | null;
+            reference: components["schemas"]["ReferenceRange"] | null;
         };
         /**
          * Health
@@ -2388,11 +2413,8 @@ export interface components {
              * @default
              */
             chinese: string;
-            /**
-             * Codes
-             * @default []
-             */
-            codes: string[];
+            /** Codes */
+            codes?: string[];
             /** High */
             high?: number | null;
             /**
@@ -2408,17 +2430,12 @@ export interface components {
              * @default
              */
             name: string;
-            /**
-             * Note
-             * @default
-             */
-            note: string;
             /** Typical */
             typical?: number | null;
         };
         /**
          * ReferenceRange
-         * @description What a healthy marrow has, in percent (an index: the ratio). text: as a report prints it. source: name of the set.
+         * @description What a healthy marrow has, in percent (an index: the ratio). text: as printed. source: name of the set.
          */
         ReferenceRange: {
             /** High */
@@ -2478,22 +2495,16 @@ export interface components {
              * @default
              */
             conclusion: string;
-            /**
-             * Fields
-             * @default []
-             */
-            fields: number[];
-            /**
-             * Gallery
-             * @default []
-             */
-            gallery: number[];
+            /** Fields */
+            fields?: number[];
+            /** Gallery */
+            gallery?: number[];
             /** @default en */
             language: components["schemas"]["Language"];
         };
         /**
          * ReportFormat
-         * @description As what a signed report is fetched. fhir: R4 DiagnosticReport in JSON.
+         * @description As what a signed report is fetched.
          * @enum {string}
          */
         ReportFormat: "pdf" | "html" | "json" | "csv" | "fhir";
@@ -2526,10 +2537,12 @@ export interface components {
         };
         /**
          * ReportView
-         * @description Where the report of a case stands.
+         * @description Where the report of a case stands. seen: digest of what the draft says now; it is sent back when signing.
          */
         ReportView: {
             draft: components["schemas"]["ReportDraft"];
+            /** Seen */
+            seen: string;
             state: components["schemas"]["SpecimenState"];
             /** Versions */
             versions: components["schemas"]["ReportVersion"][];
@@ -2621,12 +2634,16 @@ export interface components {
         /**
          * Sign
          * @description The password is asked for again. meaning: what the signature says, such as "reviewed and approved".
+         *
+         *     seen: of the draft that the signer looked at; where the case says something else by now, signing is refused (409).
          */
         Sign: {
             /** Meaning */
             meaning: string;
             /** Password */
             password: string;
+            /** Seen */
+            seen?: string | null;
         };
         /**
          * Slide
@@ -2863,7 +2880,7 @@ export interface components {
             /** Number */
             number: number;
             overlay: components["schemas"]["Overlay"];
-            position: components["schemas"]["Spot"];
+            position: components["schemas"]["Spot"] | null;
             /** Stale */
             stale: boolean;
             /** Stale S */
@@ -4735,7 +4752,9 @@ export interface operations {
     };
     corrections: {
         parameters: {
-            query?: never;
+            query?: {
+                limit?: number;
+            };
             header?: never;
             path: {
                 specimen_id: number;
