@@ -89,3 +89,8 @@ def test_cells_asked_for_by_number_come_once_in_that_order_without_those_that_ar
     missing = max(known) + 1
     found = case.store.cells_by_id([one, missing, two, one, 0, 2**80])
     assert found == [known[one], known[two]]
+
+
+def test_names_are_those_of_the_cells_that_count(case: Case) -> None:
+    counting = [cell for cell in case.cells() if cell.counts]
+    assert case.store.names(case.id) == [(c.id, c.called, c.code, c.reviewed) for c in counting]

@@ -22,6 +22,7 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.errors import BadInput, BadTaxonomy, Conflict
 from marrowscope.evaluation.agreement import Agreement, agreement
 from marrowscope.station.desk import Desk, best_views, is_cut
+from marrowscope.store.cellbook import CellName
 
 if TYPE_CHECKING:
     from marrowscope.store.store import Store
@@ -246,7 +247,7 @@ class Review:
 
         A reader is a person's user name, `model` (what the model called) or `case` (the names now, of reviewed cells).
         """
-        cells = self.counting_cells(specimen_id) if {first, second} & {MODEL, CASE} else []
+        cells = self.store.names(specimen_id) if {first, second} & {MODEL, CASE} else []
         a, b = (self._names_by(specimen_id, reader, cells) for reader in (first, second))
         both = sorted(set(a) & set(b))
         if not both:
@@ -254,7 +255,7 @@ class Review:
         labels = {code: self._label(code) for code in {*a.values(), *b.values()}}
         return agreement([labels[a[i]] for i in both], [labels[b[i]] for i in both], self.scheme)
 
-    def _names_by(self, specimen_id: int, reader: str, cells: Sequence[Cell]) -> dict[int, str]:
+    def _names_by(self, specimen_id: int, reader: str, cells: Sequence[CellName]) -> dict[int, str]:
         if reader == MODEL:
             return {c.id: c.called for c in cells if c.called is not None}
         if reader == CASE:

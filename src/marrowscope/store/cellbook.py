@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
@@ -34,6 +34,15 @@ _CELL: tuple[Any, ...] = (
 def _cell(row: Any) -> Cell:
     cell_id, specimen_id, field_id, x1, y1, x2, y2, *rest = row
     return Cell(cell_id, specimen_id, field_id, (x1, y1, x2, y2), *rest)
+
+
+class CellName(NamedTuple):
+    """What a cell is called. called: by the model, None where a person added it."""
+
+    id: int
+    called: str | None
+    code: str
+    reviewed: bool
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,17 @@ class Cells(Base):
             rows = connection.execute(listed).all()
             total = connection.execute(select(func.count()).select_from(CellRow).where(*wanted)).scalar_one()
         return [_cell(row) for row in rows], total
+
+    def names(self, specimen_id: int) -> list[CellName]:
+        """What the cells that count are and were called, by id: all of a case at once. NotFound without such a case."""
+        counts = ~CellRow.removed & CellRow.same_as.is_(None)
+        columns: tuple[Any, ...] = (CellRow.id, CellRow.called, CellRow.code, CellRow.reviewed)
+        with self._reading() as connection:
+            state_of(connection, specimen_id)
+            rows = connection.execute(
+                select(*columns).where(CellRow.specimen_id == specimen_id, counts).order_by(CellRow.id)
+            )
+            return [CellName(*row) for row in rows]
 
     def counts(self, specimen_id: int) -> dict[str, tuple[int, int]]:
         """Class code -> (cells that count, those of them that were reviewed). NotFound without such a case."""
