@@ -138,7 +138,12 @@ def test_a_fault_of_ours_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch, caps
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "smear"
     line = [*MARROWSCOPE, "smear", str(out), "--fields", "5000", "--size", "160x120", "--workers", "1"]
-    drawing = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests themselves run in the background, Ctrl-C is ignored, and a child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        drawing = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         waited = time.monotonic()
         while not any(out.glob("Annotations/*.xml")) and time.monotonic() - waited < 60:
