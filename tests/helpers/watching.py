@@ -1,5 +1,6 @@
 """A small simulated microscope for tests of the live view, and a detector that finds nuclei."""
 
+import time
 from collections.abc import Sequence
 
 import cv2
@@ -38,6 +39,14 @@ class NucleusDetector:
         label = self.taxonomy.index("LYM")
         labels = np.full(len(boxes), label, np.int64)
         return settle(boxes, labels, np.full(len(boxes), 0.9, np.float32), self.taxonomy, field)
+
+
+class SlowNucleusDetector(NucleusDetector):
+    """As slow as a real one on a laptop, so that many frames are drawn from one answer."""
+
+    def detect(self, fields: Sequence[FieldImage]) -> list[Detections]:
+        time.sleep(0.4)
+        return super().detect(fields)
 
 
 def microscope(slide: SmearSlide, hand: HandPath | None = None, *, fps: float = 25.0) -> SimulatedMicroscope:

@@ -57,7 +57,9 @@ def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
     if not path.exists():
         raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or the word 'demo'.")
     checkpoint = load_checkpoint(path)
-    detector = TorchDetector(checkpoint.build(), checkpoint.taxonomy, device=choose_device(device))
+    detector = TorchDetector(
+        checkpoint.build(), checkpoint.taxonomy, device=choose_device(device), traits=checkpoint.traits
+    )
     return OpenedDetector(detector, checkpoint.score_threshold, path)
 
 

@@ -1,54 +1,61 @@
-"""A detector that runs in torch, on the CPU or a GPU."""
+"""The networks in torch, on the CPU or a GPU."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from marrowscope.cells.boxes import scale
-from marrowscope.cells.detections import Detections
-from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy
-from marrowscope.detect.detector import settle
-from marrowscope.detect.prepare import fit, resize_to
+from marrowscope.detect.field_detector import FieldDetector
+from marrowscope.detect.runtime import Found
 from marrowscope.model.checkpoint import load_checkpoint
 from marrowscope.model.rcnn import CellDetector, batch_images
+from marrowscope.model.traits import Traits
 
 
-class TorchDetector:
-    """Detects with a `CellDetector`, one field at a time, so that a field's answer never depends on its neighbours."""
+class TorchRuntime:
+    """Runs a `CellDetector`."""
 
-    def __init__(self, model: CellDetector, taxonomy: Taxonomy, *, device: str | torch.device = "cpu") -> None:
+    def __init__(self, model: CellDetector, *, device: str | torch.device = "cpu") -> None:
         self._model = model.eval().to(device)
-        self._taxonomy = taxonomy
         self._device = torch.device(device)
+
+    @property
+    def name(self) -> str:
+        """`torch, cpu`."""
+        return f"torch, {self._device.type}"
+
+    def find(self, picture: NDArray[np.uint8]) -> Found:
+        """See `Runtime.find`."""
+        # (h, w, 3) pixels seen as (3, h, w) are what channels_last wants.
+        image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).to(self._device)
+        (found,) = self._model.detect(batch_images([image]), [picture.shape[:2]])
+        boxes, labels, scores = (found[k].cpu().numpy() for k in ("boxes", "labels", "scores"))
+        return Found(boxes, labels, scores)
+
+    def read(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Runtime.read`."""
+        raise NotImplementedError
+
+
+class TorchDetector(FieldDetector):
+    """A `CellDetector` as a `Detector`."""
+
+    def __init__(
+        self,
+        model: CellDetector,
+        taxonomy: Taxonomy,
+        *,
+        device: str | torch.device = "cpu",
+        traits: Traits | None = None,
+    ) -> None:
+        """traits: what its checkpoint says of it; None for a bare model, such as one in training."""
+        bare = Traits(taxonomy, model.recipe.input_size)
+        super().__init__(TorchRuntime(model, device=device), traits or bare)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "TorchDetector":
         """The detector of a checkpoint folder. BadCheckpoint where it is none."""
         checkpoint = load_checkpoint(path)
-        return cls(checkpoint.build(), checkpoint.taxonomy, device=device)
-
-    @property
-    def taxonomy(self) -> Taxonomy:
-        """The classes that the detector tells apart."""
-        return self._taxonomy
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(width, height) into which fields are fitted."""
-        return self._model.recipe.input_size
-
-    def detect(self, fields: Sequence[FieldImage]) -> list[Detections]:
-        """See `Detector.detect`."""
-        return [self._detect(field) for field in fields]
-
-    def _detect(self, field: FieldImage) -> Detections:
-        fitted = fit(field.width, field.height, self.input_size)
-        pixels = resize_to(field, (fitted.width, fitted.height))
-        # (h, w, 3) pixels seen as (3, h, w) are what channels_last wants.
-        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).to(self._device)
-        (found,) = self._model.detect(batch_images([image]), [(fitted.height, fitted.width)])
-        boxes = scale(found["boxes"].cpu().numpy(), field.width / fitted.width, field.height / fitted.height)
-        return settle(boxes, found["labels"].cpu().numpy(), found["scores"].cpu().numpy(), self._taxonomy, field)
+        return cls(checkpoint.build(), checkpoint.taxonomy, device=device, traits=checkpoint.traits)

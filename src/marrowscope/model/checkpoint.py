@@ -6,10 +6,10 @@ data, the code version, and the score threshold chosen on validation. Nothing is
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
@@ -18,14 +18,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from marrowscope import __version__
+from marrowscope.cells.calibration import Calibration
 from marrowscope.cells.files import replacing
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.errors import BadCheckpoint, MarrowscopeError
-from marrowscope.model.config import ModelRecipe
+from marrowscope.model.config import InputScale, ModelRecipe, ReaderRecipe
 from marrowscope.model.rcnn import CellDetector
+from marrowscope.model.traits import Traits
 
 WEIGHTS = "model.safetensors"
 FORMAT = "1"
+_T = TypeVar("_T")
 _BIAS = "heads.box_predictor.classify.bias"
 
 
@@ -34,7 +37,8 @@ class Checkpoint:
     """A trained detector with its provenance.
 
     recipe: the whole training recipe as plain values, for the record. score_threshold: best macro F1 on validation.
-    metrics: the validation figures of `epoch`.
+    metrics: the validation figures of `epoch`. scale, reader, calibration: see `Traits`. confusion: counts [i][j] of
+    validation cells of class i that were named j, at the threshold; None where they were not kept.
     """
 
     weights: Mapping[str, Tensor]
@@ -46,6 +50,56 @@ class Checkpoint:
     score_threshold: float = 0.5
     metrics: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = __version__
+    scale: InputScale | None = None
+    reader: ReaderRecipe | None = None
+    calibration: Calibration | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """What a user of the detector must know, without the weights."""
+        return Traits(self.taxonomy, self.model.input_size, self.scale, self.reader, self.calibration)
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the weights, as plain values."""
+        return {
+            "taxonomy": self.taxonomy.to_dict(),
+            "model": self.model.model_dump(),
+            "recipe": dict(self.recipe),
+            "data_hash": self.data_hash,
+            "epoch": self.epoch,
+            "score_threshold": self.score_threshold,
+            "metrics": dict(self.metrics),
+            "code_version": self.code_version,
+            "scale": self.scale and self.scale.model_dump(),
+            "reader": self.reader and self.reader.model_dump(),
+            "calibration": self.calibration and self.calibration.to_dict(),
+            "confusion": self.confusion,
+        }
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any], weights: Mapping[str, Tensor], *, where: str) -> "Checkpoint":
+        """What `header` gave, with weights. BadCheckpoint for anything else."""
+        try:
+            return cls(
+                weights=weights,
+                model=ModelRecipe.model_validate(header["model"]),
+                taxonomy=Taxonomy.from_dict(header["taxonomy"], where=where),
+                recipe=header["recipe"],
+                data_hash=header["data_hash"],
+                epoch=header["epoch"],
+                score_threshold=header["score_threshold"],
+                metrics=header["metrics"],
+                code_version=header["code_version"],
+                scale=_read(header, "scale", InputScale.model_validate),
+                reader=_read(header, "reader", ReaderRecipe.model_validate),
+                calibration=_read(header, "calibration", Calibration.from_dict),
+                confusion=_read(header, "confusion", _counts),
+            )
+        except (KeyError, ValidationError, TypeError, ValueError, MarrowscopeError) as e:
+            raise BadCheckpoint(
+                f"{where}: its header cannot be read ({type(e).__name__}: {e}). It may come from a newer marrowscope."
+            ) from None
 
     def build(self) -> CellDetector:
         """The detector, in eval mode, on the CPU. BadCheckpoint where weights and recipe do not belong together."""
@@ -79,22 +133,12 @@ def levelled(checkpoint: Checkpoint) -> Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
     """Write `folder/model.safetensors` aside, fsync, rename. `half`: float16 weights, for a file half the size."""
-    header = {
-        "taxonomy": checkpoint.taxonomy.to_dict(),
-        "model": checkpoint.model.model_dump(),
-        "recipe": dict(checkpoint.recipe),
-        "data_hash": checkpoint.data_hash,
-        "epoch": checkpoint.epoch,
-        "score_threshold": checkpoint.score_threshold,
-        "metrics": dict(checkpoint.metrics),
-        "code_version": checkpoint.code_version,
-    }
     weights = {
         k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous().clone()
         for k, v in checkpoint.weights.items()
     }
     with replacing(folder / WEIGHTS) as aside:
-        save_file(weights, aside, metadata={"marrowscope": FORMAT, "checkpoint": json.dumps(header)})
+        save_file(weights, aside, metadata={"marrowscope": FORMAT, "checkpoint": json.dumps(checkpoint.header())})
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -118,18 +162,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         )
     try:
         header = json.loads(metadata["checkpoint"])
-        return Checkpoint(
-            weights=weights,
-            model=ModelRecipe.model_validate(header["model"]),
-            taxonomy=Taxonomy.from_dict(header["taxonomy"], where=str(file)),
-            recipe=header["recipe"],
-            data_hash=header["data_hash"],
-            epoch=header["epoch"],
-            score_threshold=header["score_threshold"],
-            metrics=header["metrics"],
-            code_version=header["code_version"],
-        )
-    except (KeyError, json.JSONDecodeError, ValidationError, TypeError, MarrowscopeError) as e:
+    except (KeyError, json.JSONDecodeError) as e:
         raise BadCheckpoint(
-            f"{file}: its header cannot be read ({type(e).__name__}: {e}). It may come from a newer marrowscope."
+            f"{file}: its header cannot be read ({e}). The file was changed by another program."
         ) from None
+    return Checkpoint.from_header(header, weights, where=str(file))
+
+
+def _read(header: Mapping[str, Any], key: str, make: Callable[[Any], _T]) -> _T | None:
+    """What older checkpoints may lack."""
+    return None if header.get(key) is None else make(header[key])
+
+
+def _counts(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(x) for x in row) for row in rows)

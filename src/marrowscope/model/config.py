@@ -14,6 +14,31 @@ Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+class InputScale(BaseModel):
+    """How large cells came before the network in training, so that a field of another magnification can be fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factor: Positive
+    """Input pixels per original pixel of the training fields (the middle one)."""
+    cell_px: Positive
+    """The middle size of a training cell, the square root of its box's area, in input pixels."""
+
+
+class ReaderRecipe(BaseModel):
+    """The second stage that cuts each found cell from the field at native resolution and names it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trunk: str = "tf_efficientnet_lite0"
+    strides: tuple[int, ...] = (16, 32)
+    """Maps of the trunk whose means are read."""
+    crop_px: int = Field(128, gt=0)
+    """Side of the square that is read, in pixels of the crop."""
+    context: float = Field(1.25, ge=1)
+    """Side of the square over the longer side of the cell's box."""
+
+
 class ModelRecipe(BaseModel):
     """The detector's parts and the constants of its losses."""
 

@@ -70,7 +70,7 @@ class Augmentation(BaseModel):
     scaling: Probability = 0.0
     """Probability of a change of magnification."""
     scaling_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The magnification is uniform between 1 minus and 1 plus this."""
+    """The magnification's logarithm is uniform between that of 1 / (1 + this) and that of 1 + this."""
     noise: Probability = 0.0
     """Probability of Gaussian noise, independent in every pixel and channel."""
     noise_sigma: tuple[float, float] = (3.0, 13.0)
@@ -137,7 +137,7 @@ def _draw_matrix(augmentation: Augmentation, chance: _Chance, width: int, height
     if chance.rotation < augmentation.rotation:
         degrees = augmentation.rotation_degrees * _signed(chance.angle)
     if chance.scaling < augmentation.scaling:
-        magnify = 1 + augmentation.scaling_fraction * _signed(chance.magnification)
+        magnify = (1 + augmentation.scaling_fraction) ** _signed(chance.magnification)
     if chance.translation < augmentation.translation:
         most = augmentation.translation_fraction
         shift = most * width * _signed(chance.shift_x), most * height * _signed(chance.shift_y)
