@@ -58,7 +58,11 @@ def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
         raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or the word 'demo'.")
     checkpoint = load_checkpoint(path)
     detector = TorchDetector(
-        checkpoint.build(), checkpoint.taxonomy, device=choose_device(device), traits=checkpoint.traits
+        checkpoint.build(),
+        checkpoint.taxonomy,
+        reader=checkpoint.build_reader(),
+        device=choose_device(device),
+        traits=checkpoint.traits,
     )
     return OpenedDetector(detector, checkpoint.score_threshold, path)
 

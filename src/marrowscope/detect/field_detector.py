@@ -3,16 +3,28 @@
 What is here is done the same whatever computes, so a faster runtime cannot differ in anything but time and rounding.
 """
 
+import math
 from collections.abc import Sequence
 
-from marrowscope.cells.boxes import scale
+import numpy as np
+
+from marrowscope.cells.boxes import area, scale
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.detect.detector import settle
-from marrowscope.detect.prepare import fit, resize_to
+from marrowscope.detect.prepare import Fit, fit, fit_at, resize_to
+from marrowscope.detect.reading import cells_of, cut_cells, detector_opinion, name_again
 from marrowscope.detect.runtime import Found, Runtime
+from marrowscope.model.config import InputScale, ReaderRecipe
 from marrowscope.model.traits import Traits
+
+SURE = 0.5
+"""Raw score from which a find may say how large cells are."""
+OFF_SCALE = 1.7
+"""How many times too large or small cells must look before the field is fitted anew: more than classes differ in size."""
+LARGEST = 2.0
+"""Side of a picture fitted anew over that of the first one, at most."""
 
 
 class FieldDetector:
@@ -29,8 +41,12 @@ class FieldDetector:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(width, height) into which fields are fitted."""
-        return self.traits.input_size
+        """(width, height) that is looked at: the network's input, or more where a reader wants to see cells larger."""
+        width, height = self.traits.input_size
+        if self.traits.reader is None or self.traits.scale is None:
+            return width, height
+        finer = max(1.0, _reader_scale(self.traits.reader, self.traits.scale))
+        return math.ceil(width * finer), math.ceil(height * finer)
 
     def detect(self, fields: Sequence[FieldImage]) -> list[Detections]:
         """See `Detector.detect`."""
@@ -38,14 +54,51 @@ class FieldDetector:
 
     def _detect(self, field: FieldImage) -> Detections:
         found = self._find(field)
+        if self.traits.reader is not None:
+            found = self._read(field, found, self.traits.reader)
         scores = found.scores
         if self.traits.calibration is not None:
             scores = self.traits.calibration.apply(scores, found.labels)
         return settle(found.boxes, found.labels, scores, self.taxonomy, field)
 
     def _find(self, field: FieldImage) -> Found:
-        """Cells in original pixels."""
-        fitted = fit(field.width, field.height, self.input_size)
+        """Cells in original pixels; where they look far too large or small, the field is fitted anew, once."""
+        known = self.traits.scale
+        fitted = fit(field.width, field.height, self.traits.input_size)
+        # A field of fewer pixels than those of training is a piece of one: enlarged, its cells would be giants.
+        if known is not None and fitted.scale > known.factor:
+            fitted = fit_at(field.width, field.height, known.factor)
+        found = self._find_at(field, fitted)
+        if known is None or (wanted := _magnification(found, fitted, known)) is None:
+            return found
+        return self._find_at(field, fit_at(field.width, field.height, wanted))
+
+    def _find_at(self, field: FieldImage, fitted: Fit) -> Found:
         found = self.runtime.find(resize_to(field, (fitted.width, fitted.height)))
-        boxes = scale(found.boxes, field.width / fitted.width, field.height / fitted.height)
-        return found._replace(boxes=boxes)
+        return found._replace(boxes=scale(found.boxes, field.width / fitted.width, field.height / fitted.height))
+
+    def _read(self, field: FieldImage, found: Found, reader: ReaderRecipe) -> Found:
+        boxes, scores, cell_of = cells_of(found)
+        if not len(boxes):
+            return Found(found.boxes[:0], found.labels[:0], found.scores[:0])
+        height, width = field.pixels.shape[:2]
+        here = scale(boxes, width / field.width, height / field.height)
+        reading = self.runtime.read(cut_cells(field.pixels, here, side_px=reader.crop_px, context=reader.context))
+        opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy))
+        return name_again(boxes, scores, opinion, reading)
+
+
+def _reader_scale(reader: ReaderRecipe, scale_of: InputScale) -> float:
+    """Pixels of the reader's crop per pixel of the detector's input, for a cell of middle size."""
+    return reader.crop_px / (reader.context * scale_of.cell_px)
+
+
+def _magnification(found: Found, fitted: Fit, known: InputScale) -> float | None:
+    """The scale at which the cells found (in original pixels) would look as large as in training; None if they do."""
+    sure = cells_of(found, at_least=SURE)[0]
+    if not len(sure):
+        return None
+    looks = float(np.median(np.sqrt(area(sure)))) * fitted.scale
+    if 1 / OFF_SCALE <= looks / known.cell_px <= OFF_SCALE:
+        return None
+    return fitted.scale * min(known.cell_px / looks, LARGEST)

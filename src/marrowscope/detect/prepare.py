@@ -30,6 +30,11 @@ def fit(width: int, height: int, box: tuple[int, int]) -> Fit:
     """
     box_width, box_height = box if (width >= height) == (box[0] >= box[1]) else (box[1], box[0])
     scale = min(box_width / width, box_height / height)
+    return fit_at(width, height, scale)
+
+
+def fit_at(width: int, height: int, scale: float) -> Fit:
+    """The size of a `width` x `height` field at this many model pixels per original pixel."""
     return Fit(max(1, round(width * scale)), max(1, round(height * scale)), scale)
 
 

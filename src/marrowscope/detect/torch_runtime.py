@@ -11,14 +11,18 @@ from marrowscope.detect.field_detector import FieldDetector
 from marrowscope.detect.runtime import Found
 from marrowscope.model.checkpoint import load_checkpoint
 from marrowscope.model.rcnn import CellDetector, batch_images
+from marrowscope.model.reader import CellReader
 from marrowscope.model.traits import Traits
 
 
 class TorchRuntime:
-    """Runs a `CellDetector`."""
+    """Runs a `CellDetector`, and a `CellReader` where there is one."""
 
-    def __init__(self, model: CellDetector, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, model: CellDetector, reader: CellReader | None = None, *, device: str | torch.device = "cpu"
+    ) -> None:
         self._model = model.eval().to(device)
+        self._reader = None if reader is None else reader.eval().to(device)
         self._device = torch.device(device)
 
     @property
@@ -36,7 +40,12 @@ class TorchRuntime:
 
     def read(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime.read`."""
-        raise NotImplementedError
+        if self._reader is None:
+            raise ValueError("asked to read cells, but the checkpoint has no reader")
+        images = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).to(self._device)
+        with torch.inference_mode():
+            probabilities = self._reader(images).float().softmax(dim=1)
+        return np.asarray(probabilities.cpu().numpy(), np.float32)
 
 
 class TorchDetector(FieldDetector):
@@ -47,15 +56,22 @@ class TorchDetector(FieldDetector):
         model: CellDetector,
         taxonomy: Taxonomy,
         *,
+        reader: CellReader | None = None,
         device: str | torch.device = "cpu",
         traits: Traits | None = None,
     ) -> None:
         """traits: what its checkpoint says of it; None for a bare model, such as one in training."""
         bare = Traits(taxonomy, model.recipe.input_size)
-        super().__init__(TorchRuntime(model, device=device), traits or bare)
+        super().__init__(TorchRuntime(model, reader, device=device), traits or bare)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "TorchDetector":
         """The detector of a checkpoint folder. BadCheckpoint where it is none."""
         checkpoint = load_checkpoint(path)
-        return cls(checkpoint.build(), checkpoint.taxonomy, device=device, traits=checkpoint.traits)
+        return cls(
+            checkpoint.build(),
+            checkpoint.taxonomy,
+            reader=checkpoint.build_reader(),
+            device=device,
+            traits=checkpoint.traits,
+        )

@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from marrowscope import __version__
 from marrowscope.cells.calibration import Calibration
@@ -24,11 +24,15 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.errors import BadCheckpoint, MarrowscopeError
 from marrowscope.model.config import InputScale, ModelRecipe, ReaderRecipe
 from marrowscope.model.rcnn import CellDetector
+from marrowscope.model.reader import CellReader
 from marrowscope.model.traits import Traits
 
 WEIGHTS = "model.safetensors"
 FORMAT = "1"
+READER = "reader."
+"""Before the names of the reader's weights."""
 _T = TypeVar("_T")
+_Network = TypeVar("_Network", bound=nn.Module)
 _BIAS = "heads.box_predictor.classify.bias"
 
 
@@ -104,15 +108,27 @@ class Checkpoint:
     def build(self) -> CellDetector:
         """The detector, in eval mode, on the CPU. BadCheckpoint where weights and recipe do not belong together."""
         detector = CellDetector(self.model, len(self.taxonomy), pretrained=False)
-        weights = {k: v.float() if v.is_floating_point() else v for k, v in self.weights.items()}
-        try:
-            detector.load_state_dict(weights)
-        except RuntimeError as e:
-            raise BadCheckpoint(
-                f"weights do not fit the detector described beside them ({str(e).splitlines()[1].strip()}). "
-                "The file was put together from two runs; train again or fetch it anew."
-            ) from None
-        return detector.eval().to(memory_format=torch.channels_last)
+        own = {k: v for k, v in self.weights.items() if not k.startswith(READER)}
+        return _filled(detector, own)
+
+    def build_reader(self) -> CellReader | None:
+        """The reader, likewise; None where the checkpoint has none."""
+        if self.reader is None:
+            return None
+        own = {k.removeprefix(READER): v for k, v in self.weights.items() if k.startswith(READER)}
+        return _filled(CellReader(self.reader, len(self.taxonomy), pretrained=False), own)
+
+
+def _filled(network: _Network, weights: Mapping[str, Tensor]) -> _Network:
+    try:
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+    except RuntimeError as e:
+        raise BadCheckpoint(
+            f"weights do not fit the detector described beside them ({str(e).splitlines()[1].strip()}). "
+            "The file was put together from two runs; train again or fetch it anew."
+        ) from None
+    network.eval().to(memory_format=torch.channels_last)
+    return network
 
 
 def levelled(checkpoint: Checkpoint) -> Checkpoint:

@@ -31,8 +31,11 @@ class ReaderRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trunk: str = "tf_efficientnet_lite0"
+    trunk_weights: str = "imagenet"
+    """As in `ModelRecipe`."""
     strides: tuple[int, ...] = (16, 32)
     """Maps of the trunk whose means are read."""
+    dropout: float = Field(0.2, ge=0, lt=1)
     crop_px: int = Field(128, gt=0)
     """Side of the square that is read, in pixels of the crop."""
     context: float = Field(1.25, ge=1)

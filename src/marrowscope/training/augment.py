@@ -79,6 +79,10 @@ class Augmentation(BaseModel):
     """Probability of a change of white balance, saturation, contrast and brightness."""
     colour_strength: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Each of those changes is uniform between minus and plus this share (white balance: half of it)."""
+    crowding: Probability = 0.0
+    """Probability of laying cells of another field against those of this one (`crowd`)."""
+    crowding_cells: Annotated[int, Field(gt=0)] = 6
+    """At most so many."""
     min_visible: Annotated[float, Field(ge=0, le=1)] = 0.25
     """A cell of whose moved box less than this share is still in the field is ignored rather than learned."""
 

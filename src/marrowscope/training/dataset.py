@@ -15,14 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from marrowscope.cells.boxes import Boxes, clip
+from marrowscope.cells.boxes import Boxes, area, clip
 from marrowscope.cells.boxes import scale as scale_boxes
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.images import read_image
 from marrowscope.data.labelled import LabelledField
 from marrowscope.detect.prepare import fit, resize_to
 from marrowscope.errors import BadAnnotation
+from marrowscope.model.config import InputScale
 from marrowscope.training.augment import Augmentation, augment
+from marrowscope.training.crowd import crowd
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +110,22 @@ class FieldDataset(torch.utils.data.Dataset[Sample]):
         """Boxes (n, 4) of the cells that are taught, in resized pixels, one array a field."""
         return [c.boxes[~c.difficult] for c in self._cells]
 
+    @property
+    def scale(self) -> InputScale | None:
+        """How large cells come before the network, unaugmented; None where no cell is taught."""
+        boxes = np.concatenate(self.boxes_per_field)
+        if not len(boxes):
+            return None
+        factors = [w / f.width for f, (w, _) in zip(self.fields, self.sizes, strict=True)]
+        return InputScale(factor=float(np.median(factors)), cell_px=float(np.median(np.sqrt(area(boxes)))))
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"field {index} of {len(self)}")
-        field, cells, (width, height) = self.fields[index], self._cells[index], self.sizes[index]
+        field, (width, height) = self.fields[index], self.sizes[index]
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        done = augment(self._pixels(index), cells.boxes, self.augmentation, rng)
+        pixels, cells = self._crowded(index)
+        done = augment(pixels, cells.boxes, self.augmentation, rng)
         labels, difficult = cells.labels[done.kept], cells.difficult[done.kept]
         return Sample(
             name=field.name,
@@ -124,6 +136,21 @@ class FieldDataset(torch.utils.data.Dataset[Sample]):
             scale=(width / field.width, height / field.height),
             size=(field.width, field.height),
         )
+
+    def _crowded(self, index: int) -> tuple[NDArray[np.uint8], _Cells]:
+        """The field and its cells, with cells of another field among them where the augmentation asks for it."""
+        pixels, cells = self._pixels(index), self._cells[index]
+        # Chance of its own, so that no other augmentation is drawn anew when this one is switched on.
+        rng = np.random.default_rng([self.seed, self.epoch, index, 1])
+        if rng.random() >= self.augmentation.crowding:
+            return pixels, cells
+        other = int(rng.integers(len(self)))
+        theirs = self._cells[other]
+        pixels, boxes, taken = crowd(
+            pixels, cells.boxes, self._pixels(other), theirs.boxes, most=self.augmentation.crowding_cells, rng=rng
+        )
+        labels = np.concatenate([cells.labels, theirs.labels[taken]])
+        return pixels, _Cells(boxes, labels, np.concatenate([cells.difficult, theirs.difficult[taken]]))
 
     def _pixels(self, index: int) -> NDArray[np.uint8]:
         cached = self._cache.get(index)

@@ -305,6 +305,7 @@ class _Trainer:
             epoch=self.epoch + 1,
             score_threshold=threshold,
             metrics={k: v for k, v in line.items() if k.startswith("val_")},
+            scale=self.dataset.scale,
         )
         checkpoint = levelled(trained)
         line |= {"score_threshold": checkpoint.score_threshold}
