@@ -1,6 +1,7 @@
 """The composition root: a name or a path becomes a `Detector`; here alone a runtime is chosen and imported.
 
-demo                     the model that comes with marrowscope, trained on the synthetic smear
+demo                     the model that comes with marrowscope for the demonstration, trained on the synthetic smear
+real                     the one for real fields, trained on blood cells until a lab trains on its own
 RUN/best, a folder       a checkpoint, run by torch
 detections.json          saved answers, played back: no torch, no model
 """
@@ -12,7 +13,9 @@ from pathlib import Path
 from marrowscope.detect.detector import Detector
 from marrowscope.errors import BadCheckpoint, BadInput
 
-DEMO = "demo"
+DEMO, REAL = "demo", "real"
+SHIPPED = {DEMO: "smear", REAL: "blood"}
+"""Names of the models that come with marrowscope -> their folders below `models`."""
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -26,13 +29,13 @@ class OpenedDetector:
 
 
 def checkpoint_path(name: str | Path) -> Path:
-    """The path that a name stands for: `demo` is the shipped model, everything else is a path already.
+    """The path that a name stands for: `demo` and `real` are shipped models, everything else is a path already.
 
     BadCheckpoint where the shipped model is not part of this installation. A folder of that name: `./demo`.
     """
-    if str(name) != DEMO:
+    if str(name) not in SHIPPED:
         return Path(name)
-    shipped = Path(str(resources.files("marrowscope"))) / "models" / "smear"
+    shipped = Path(str(resources.files("marrowscope"))) / "models" / SHIPPED[str(name)]
     if not shipped.is_dir():
         raise BadCheckpoint(
             f"the shipped model is missing: no {shipped}. Install a release of marrowscope, or give a checkpoint."
@@ -55,7 +58,7 @@ def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
     from marrowscope.model.checkpoint import load_checkpoint
 
     if not path.exists():
-        raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or the word 'demo'.")
+        raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or 'real' or 'demo'.")
     checkpoint = load_checkpoint(path)
     detector = TorchDetector(
         checkpoint.build(),

@@ -19,7 +19,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from marrowscope.assemble.cameras import open_microscope
-from marrowscope.assemble.detectors import DEMO, OpenedDetector, checkpoint_path, open_detector
+from marrowscope.assemble.detectors import SHIPPED, OpenedDetector, checkpoint_path, open_detector
 from marrowscope.assemble.discovery import look_everywhere
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.field import FieldImage
@@ -62,10 +62,12 @@ class ModelFile:
 
 def model_file(name: str, home: Path) -> ModelFile:
     """The model of this name or path. BadCheckpoint where there is none."""
-    path = checkpoint_path(name) if name == DEMO else home / name
+    path = checkpoint_path(name) if name in SHIPPED else home / name
     file = path / _WEIGHTS if path.is_dir() else path
     if not file.is_file():
-        raise BadCheckpoint(f"model '{name}': no {file}. Give a folder such as RUN/best, or the word '{DEMO}'.")
+        raise BadCheckpoint(
+            f"model '{name}': no {file}. Give a folder such as RUN/best, or one of {', '.join(SHIPPED)}."
+        )
     data = file.read_bytes()
     scheme, about = _header(data)
     return ModelFile(name, path, hashlib.sha256(data).hexdigest(), scheme, about)
@@ -89,12 +91,17 @@ class Serving:
         self._process: tuple[int, DetectionProcess] | None = None
         self._turn = threading.Lock()
 
-    def register(self, name: str) -> ModelVersion:
-        """Write the model down; one that was never seen before serves from now on."""
+    def register(self, name: str, *, chosen: bool) -> ModelVersion:
+        """Write the model down; one that was never seen before serves from now on.
+
+        chosen: by a person. A shipped one that nobody named takes the place of another shipped one alone, never that
+        of a model that the lab trained or promoted.
+        """
         found = model_file(name, self._home)
         known = {model.digest for model in self._store.models()}
         model = self._store.add_model(found.name, found.digest, found.scheme, str(found.path), found.about, by=BY)
-        if found.digest not in known or self._store.serving_model() is None:
+        serving = self._store.serving_model()
+        if serving is None or (found.digest not in known and (chosen or serving.name in SHIPPED)):
             self._store.promote(model.id, by=BY, why="named in the station's settings")
         return model
 
@@ -174,7 +181,7 @@ def open_station(home: Path, settings: StationSettings) -> Services:
     store = Store.open(settings.archive or f"sqlite:///{home / 'archive.db'}", home / "pixels")
     serving = Serving(store, home, settings.score)
     try:
-        serving.register(settings.model)
+        serving.register(settings.detector, chosen=settings.model is not None)
     except BaseException:
         store.close()
         raise

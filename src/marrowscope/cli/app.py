@@ -19,6 +19,7 @@ from marrowscope.cli.smear import smear
 from marrowscope.cli.station import station
 from marrowscope.cli.terminal import say_error
 from marrowscope.cli.train import train
+from marrowscope.cli.train_reader import train_reader
 from marrowscope.errors import MarrowscopeError
 
 BAD_INPUT, STOPPED = 2, 130
@@ -26,6 +27,7 @@ DEBUG = "MARROWSCOPE_DEBUG"
 
 GOING_ON = {
     "train": "Give the same command with --resume to go on from the last saved state.",
+    "train-reader": "Give the same command with --resume to go on from the last epoch.",
     "ablate": "Give the same command with --resume: finished columns are kept, the open one goes on.",
     "retrain": "Give the same command with --resume to go on.",
     "smear": "Give the same command again: finished fields are kept.",
@@ -93,6 +95,7 @@ def _front_door(
 
 app.command()(demo)
 app.command()(train)
+app.command()(train_reader)
 app.command()(evaluate)
 app.command()(detect)
 app.command()(ablate)

@@ -15,7 +15,9 @@ SOME_FAILED = 1
 
 
 def detect(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder (RUN/best), or `demo` for the shipped model.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Checkpoint folder (RUN/best), `real` for the shipped model of real cells, or `demo`.")
+    ],
     paths: Annotated[
         list[str], typer.Argument(help="Images, folders or patterns; `-` reads a list from stdin, one path a line.")
     ],
@@ -44,6 +46,7 @@ def detect(
     \b
     Examples:
       marrowscope detect runs/first/best field_001.jpg field_002.jpg --out found
+      marrowscope detect real my_slides --out found
       marrowscope detect demo smear_folder --recursive --format json,geojson --out found
       find . -name '*.jpg' | marrowscope detect runs/first/best - --out found --no-overlay
     """  # noqa: D301 (\b keeps the lines)

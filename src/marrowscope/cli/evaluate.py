@@ -19,7 +19,7 @@ PAIRS = "pairs.npz"
 
 def evaluate(
     checkpoint: Annotated[
-        str | None, typer.Argument(help="Checkpoint folder (RUN/best), `demo`, or a detections.json.")
+        str | None, typer.Argument(help="Checkpoint folder (RUN/best), `real`, `demo`, or a detections.json.")
     ] = None,
     data: Annotated[Path | None, typer.Argument(help="Folder of labelled fields: VOC, COCO or YOLO.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for metrics.json, report.md, tables and pictures.")] = Path(

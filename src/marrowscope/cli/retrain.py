@@ -37,7 +37,7 @@ def retrain(
     ] = None,
     settings: Settings = None,
     base: Annotated[
-        str | None, typer.Option(help="Compare with this checkpoint (or `demo`) instead of the serving model.")
+        str | None, typer.Option(help="Compare with this checkpoint (or `real`) instead of the serving model.")
     ] = None,
     start: Annotated[
         Start, typer.Option(help="Begin with what the serving model knows, or as the recipe begins.")
@@ -97,7 +97,7 @@ def retrain(
         else:
             plan = _plan(recipe, epochs, settings, extra, specimen, base, start)
             folder = _begin(home, plan)
-        work = Work(terminal, store, home, folder, plan, scheme, who, device, plan.base or station.model)
+        work = Work(terminal, store, home, folder, plan, scheme, who, device, plan.base or station.detector)
         try:
             work.export()
         except MarrowscopeError:

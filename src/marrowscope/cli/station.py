@@ -42,7 +42,8 @@ def station(
         str | None, typer.Option(help="The microscope that is offered first, such as simulated or uvc:0.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The detector: demo, or a folder such as RUN/best. A new one serves at once.")
+        str | None,
+        typer.Option(help="The detector: real, demo, or a folder such as RUN/best. A new one serves at once."),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate (PEM); needs --tls-key.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
@@ -74,7 +75,9 @@ station.__doc__ = f"{station.__doc__}\n{EXAMPLES}"
 
 def _as_seen_from_here(model: str | None) -> str | None:
     """A path that was typed is relative to where it was typed; one in station.toml to the home folder."""
-    return model if model in (None, "demo") else str(Path(model).absolute())
+    from marrowscope.assemble.detectors import SHIPPED
+
+    return model if model is None or model in SHIPPED else str(Path(model).absolute())
 
 
 def serve(terminal: Terminal, home: Path, settings: "StationSettings", *, open_page: bool = False) -> None:

@@ -22,7 +22,7 @@ from marrowscope.model.traits import Traits
 SURE = 0.5
 """Raw score from which a find may say how large cells are."""
 OFF_SCALE = 1.7
-"""How many times too large or small cells must look before the field is fitted anew: more than classes differ in size."""
+"""Times that cells must look too large or small before the field is fitted anew: more than classes differ in size."""
 LARGEST = 2.0
 """Side of a picture fitted anew over that of the first one, at most."""
 

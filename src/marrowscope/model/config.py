@@ -35,6 +35,8 @@ class ReaderRecipe(BaseModel):
     """As in `ModelRecipe`."""
     strides: tuple[int, ...] = (16, 32)
     """Maps of the trunk whose means are read."""
+    frozen_stride: int = 4
+    """As in `ModelRecipe`; the early layers, at the largest maps, are half of a training step."""
     dropout: float = Field(0.2, ge=0, lt=1)
     crop_px: int = Field(128, gt=0)
     """Side of the square that is read, in pixels of the crop."""

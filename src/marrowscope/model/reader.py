@@ -23,7 +23,7 @@ class CellReader(nn.Module):
             trunk=recipe.trunk,
             trunk_weights=recipe.trunk_weights,
             trunk_norm="batch",
-            frozen_stride=0,
+            frozen_stride=recipe.frozen_stride,
             strides=recipe.strides,
             anchor_sizes="fit",
         )

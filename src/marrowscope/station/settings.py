@@ -27,8 +27,8 @@ DEFAULT = """\
 # camera = "simulated"
 # cameras = []                 # e.g. ["uvc:0", "basler:21568021"]
 
-# The detector: "demo", or a folder such as "models/2026-05/best"; relative to this folder.
-# model = "demo"
+# The detector: "real", "demo", or a folder such as "models/2026-05/best"; relative to this folder.
+# model = "real"               # left out: "demo" (drawn cells) for the simulated microscope, "real" for others
 # score = 0.5                  # cells below it are not shown; left out: what the model's validation chose
 
 # The classes: a built-in scheme, or a TOML file of the lab's own.
@@ -62,7 +62,7 @@ class StationSettings(BaseModel):
     hosts: tuple[str, ...] = ()
     camera: str = "simulated"
     cameras: tuple[str, ...] = ()
-    model: str = "demo"
+    model: str | None = None
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     scheme: str = "clinical"
     archive: str | None = None
@@ -76,6 +76,11 @@ class StationSettings(BaseModel):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together: give both, or neither")
         return self
+
+    @property
+    def detector(self) -> str:
+        """The model that is named, else the shipped one that fits the microscope: a simulated one shows drawn cells."""
+        return self.model or ("demo" if self.camera.partition("?")[0] == "simulated" else "real")
 
     @property
     def tls(self) -> bool:

@@ -1,8 +1,9 @@
 """Cells laid against one another, so that a detector trained on well-spread fields also parts cells that touch.
 
-Where fields are composed or picked for cells lying apart, no training cell has a nucleated neighbour at its side, and in
-a crowded field the detector then draws one box around two. Cells of another field are pasted beside those of this one,
-as "copy-paste" does (Ghiasi et al., CVPR 2021, arXiv:2012.07177), but edge to edge and round, as cells lie on glass.
+Where fields are composed or picked for cells lying apart, no training cell has a nucleated neighbour at its side, and
+in a crowded field the detector then draws one box around two. Cells of another field are pasted beside those of this
+one, as "copy-paste" does (Ghiasi et al., CVPR 2021, arXiv:2012.07177), but edge to edge and round, as cells lie on
+glass.
 """
 
 import math

@@ -188,7 +188,7 @@ class _Trainer:
         last: dict[str, Any] = {}
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
-            lines = _kept_lines(self.out / LOG, self.epoch)
+            lines = kept_lines(self.out / LOG, self.epoch)
             last = lines[-1] if lines else {}
             write_atomically(self.out / LOG, "".join(json.dumps(line) + "\n" for line in lines))
             write_atomically(self.out / "recipe.json", self.recipe.model_dump_json(indent=2) + "\n")
@@ -364,7 +364,7 @@ def _optimiser(recipe: Recipe, detector: CellDetector) -> torch.optim.Optimizer:
     return torch.optim.AdamW(described, lr=recipe.learning_rate)
 
 
-def _kept_lines(path: Path, epochs: int) -> list[dict[str, Any]]:
+def kept_lines(path: Path, epochs: int) -> list[dict[str, Any]]:
     """The log's lines of the epochs that the state knows of: a line may be newer, or cut short by a power cut."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:

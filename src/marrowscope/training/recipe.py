@@ -1,15 +1,15 @@
 """A recipe: everything that decides what a training run does, as one value read from one TOML file.
 
-Defaults are the paper's ("Training details", p. 5). The shipped recipes are `baseline`, `ranksort`, `paper` and
-`light`; a lab's own file names only what it changes, and may start from a shipped one with `base = "light"`.
-The recipe is printed when training starts and saved inside every checkpoint.
+Defaults are the paper's ("Training details", p. 5). The shipped recipes are `baseline`, `ranksort`, `paper`, `light`
+and `blood`; a lab's own file names only what it changes, and may start from a shipped one with `base = "light"`. The
+recipe is printed when training starts and saved inside every checkpoint.
 """
 
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,11 +17,33 @@ from marrowscope.errors import BadRecipe
 from marrowscope.model.config import ModelRecipe
 from marrowscope.training.augment import Augmentation
 
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
-class Recipe(BaseModel):
-    """How a detector is trained."""
+
+class Changeable(BaseModel):
+    """A recipe of any kind, of which single values can be changed from a command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def changed(self, settings: Iterable[str]) -> Self:
+        """The recipe with `key=value` settings, dots for tables: `model.sort_weight=0.25`. Else BadRecipe."""
+        values = self.model_dump()
+        for setting in settings:
+            key, sign, text = setting.partition("=")
+            if not sign:
+                raise BadRecipe(f"--set {setting}: write key=value, such as model.sort_weight=0.25.")
+            *tables, last = key.strip().split(".")
+            place: Any = values
+            for table in tables:
+                place = place.get(table) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place:
+                raise BadRecipe(f"--set {setting}: a recipe has no '{key.strip()}'. Known: {', '.join(_keys(values))}.")
+            place[last] = _value(text.strip())
+        return _validated(type(self), values, "--set " + " ".join(settings))
+
+
+class Recipe(Changeable):
+    """How a detector is trained."""
 
     name: str = "paper"
     model: ModelRecipe = ModelRecipe()
@@ -61,22 +83,6 @@ class Recipe(BaseModel):
     save_minutes: float = Field(10.0, gt=0)
     """How often the state is saved within an epoch."""
 
-    def changed(self, settings: Iterable[str]) -> "Recipe":
-        """The recipe with `key=value` settings, dots for tables: `model.sort_weight=0.25`. Else BadRecipe."""
-        values = self.model_dump()
-        for setting in settings:
-            key, sign, text = setting.partition("=")
-            if not sign:
-                raise BadRecipe(f"--set {setting}: write key=value, such as model.sort_weight=0.25.")
-            *tables, last = key.strip().split(".")
-            place: Any = values
-            for table in tables:
-                place = place.get(table) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or last not in place:
-                raise BadRecipe(f"--set {setting}: a recipe has no '{key.strip()}'. Known: {', '.join(_keys(values))}.")
-            place[last] = _value(text.strip())
-        return _validated(values, "--set " + " ".join(settings))
-
 
 def _keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     nested = [_keys(v, f"{prefix}{k}.") if isinstance(v, Mapping) else [prefix + k] for k, v in values.items()]
@@ -90,9 +96,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _validated(values: Mapping[str, Any], where: str) -> Recipe:
+def _validated(kind: type[_Kind], values: Mapping[str, Any], where: str) -> _Kind:
     try:
-        return Recipe.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as e:
         wrong = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'recipe'}: {x['msg']}" for x in e.errors())
         raise BadRecipe(f"{where}: {wrong}.") from None
@@ -106,7 +112,7 @@ def shipped_recipes() -> tuple[str, ...]:
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """A shipped recipe by name, or a TOML file; `base` in the file names the recipe it starts from."""
-    return _validated(_values(name_or_path, seen=()), str(name_or_path))
+    return _validated(Recipe, _values(name_or_path, seen=()), str(name_or_path))
 
 
 def _values(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:

@@ -1,0 +1,304 @@
+"""Training of the reader: crops of labelled cells in, a checkpoint that reads each cell again out.
+
+The detector is left as it is. Fields are augmented as for the detector, at the finer scale at which the reader will see
+them, and the cells are cut from them, so a crop may hold neighbours that touch, or end at the field's edge. Boxes are
+shaken as much as a detector's are off. RUN/log.jsonl has one line an epoch, RUN/state.safetensors is what `resume`
+reads, and RUN/best is the detector's checkpoint with the reader of the last epoch: a mean of the weights over many
+steps, which needs no validation to be chosen (Izmailov et al. 2018, arXiv:1803.05407).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from marrowscope.cells.boxes import Boxes
+from marrowscope.cells.files import write_atomically
+from marrowscope.data.labelled import LabelledField, data_hash
+from marrowscope.detect.reading import cut_cells
+from marrowscope.errors import BadInput, BadRecipe
+from marrowscope.model.checkpoint import READER, Checkpoint, save_checkpoint
+from marrowscope.model.config import InputScale, ReaderRecipe
+from marrowscope.model.reader import CellReader
+from marrowscope.training.augment import Augmentation
+from marrowscope.training.dataset import FieldDataset
+from marrowscope.training.loop import LOG, Run, StepReport, kept_lines
+from marrowscope.training.recipe import Changeable
+from marrowscope.training.sampling import EpochSampler
+from marrowscope.training.state import STATE, RunState, load_state, random_state, save_state
+
+
+class ReadingRecipe(Changeable):
+    """How a reader is trained."""
+
+    reader: ReaderRecipe = ReaderRecipe()
+    augmentation: Augmentation = Augmentation(
+        horizontal_flip=0.5,
+        vertical_flip=0.5,
+        rotation=0.75,
+        rotation_degrees=180,
+        translation=0.5,
+        scaling=0.5,
+        scaling_fraction=0.25,
+        noise=0.3,
+        noise_sigma=(2, 8),
+        colour=0.75,
+        colour_strength=0.12,
+        crowding=0.5,
+        min_visible=0.4,
+    )
+    shaken: float = Field(0.07, ge=0, lt=0.5)
+    """Standard deviation of a box's centre and of the logarithm of its side, in sides."""
+    epochs: int = Field(24, gt=0)
+    batch_size: int = Field(36, gt=0)
+    """Crops a step, at least: whole fields are taken until there are so many."""
+    learning_rate: float = Field(8e-4, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Neighbours in maturation are labelled as people can, and no name is certain."""
+    balance: float = Field(0.5, ge=0, le=1)
+    """Classes weigh by their count to the power of minus this."""
+    averaged: float = Field(0.998, ge=0, lt=1)
+    """Share of the mean weights that is kept at each step."""
+    seed: int = Field(0, ge=0)
+
+
+def train_reader(
+    start: Checkpoint,
+    fields: Sequence[LabelledField],
+    validation: Sequence[LabelledField],
+    recipe: ReadingRecipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
+) -> Run:
+    """Train a reader for the detector of `start`, on the CPU or the GPU there is.
+
+    BadInput without a labelled cell or where `out` holds a run and `resume` is false; BadRecipe where a resumed run
+    would not be the same run.
+    """
+    out = Path(out)
+    if not any(len(f.truth(start.taxonomy).boxes) for f in fields):
+        raise BadInput("no labelled cell to train on. Check the folder with `marrowscope data check`.")
+    if (out / STATE).exists() and not resume:
+        raise BadInput(f"{out}: holds a run already. Pass --resume to go on with it, or choose another folder.")
+    torch.manual_seed(recipe.seed)
+    run = _ReaderRun(start, fields, validation, recipe, out)
+    if resume and (out / STATE).exists():
+        run.take_up(load_state(out))
+    return run.run(on_step, on_epoch)
+
+
+class _ReaderRun:
+    """One run. What it holds between epochs is a `RunState`."""
+
+    def __init__(
+        self,
+        start: Checkpoint,
+        fields: Sequence[LabelledField],
+        validation: Sequence[LabelledField],
+        recipe: ReadingRecipe,
+        out: Path,
+    ) -> None:
+        self.start, self.recipe, self.out = start, recipe, out
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        plain = FieldDataset(
+            fields, start.taxonomy, size=start.model.input_size, augmentation=Augmentation.none(), seed=0, cache_gib=0
+        )
+        scale = start.scale or plain.scale
+        if scale is None:
+            raise BadInput("no labelled cell to train on. Check the folder with `marrowscope data check`.")
+        self.scale: InputScale = scale
+        size = self._size()
+        self.dataset = FieldDataset(
+            fields, start.taxonomy, size=size, augmentation=recipe.augmentation, seed=recipe.seed
+        )
+        self.validation = FieldDataset(validation, start.taxonomy, size=size, augmentation=Augmentation.none(), seed=0)
+        self.sampler = EpochSampler(len(self.dataset), seed=recipe.seed)
+        self.reader = CellReader(recipe.reader, len(start.taxonomy)).to(memory_format=torch.channels_last)
+        self.reader.to(self.device)
+        self.mean = AveragedModel(self.reader, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaged), use_buffers=True)
+        self.optimiser = torch.optim.AdamW(_groups(self.reader, recipe.weight_decay), lr=recipe.learning_rate)
+        counts = np.bincount(np.concatenate(self.dataset.labels_per_field), minlength=len(start.taxonomy))
+        weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -recipe.balance, 0)
+        self.weights = torch.tensor(weights / weights.sum() * (counts > 0).sum(), dtype=torch.float32).to(self.device)
+        # A plan: pasted neighbours make it a few more.
+        self.steps = max(1, round(counts.sum() / recipe.batch_size))
+        self.epoch, self.step = 0, 0
+        self.identity = {
+            "recipe": json.loads(recipe.model_dump_json()),
+            "data_hash": data_hash(fields),
+            "classes": list(start.taxonomy.names),
+        }
+
+    def _size(self) -> tuple[int, int]:
+        """(width, height) inside which fields are fitted, so that a middle-sized cell fills its crop as it is."""
+        reader = self.recipe.reader
+        finer = max(1.0, reader.crop_px / (reader.context * self.scale.cell_px))
+        width, height = self.start.model.input_size
+        return math.ceil(width * finer), math.ceil(height * finer)
+
+    def take_up(self, state: RunState) -> None:
+        """Go on from a saved state, if it is of this very run."""
+        for key, now in self.identity.items():
+            if state.identity.get(key) != now:
+                raise BadRecipe(
+                    f"{self.out}: cannot resume, {key} differs from the run begun there. "
+                    "Give the same data and recipe, or start another run."
+                )
+        for prefix, network in (("now.", self.reader), ("mean.", self.mean)):
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in state.model.items() if k.startswith(prefix)})
+        packed = self.optimiser.state_dict()
+        packed["state"] = state.optimiser
+        self.optimiser.load_state_dict(packed)
+        torch.set_rng_state(state.random)
+        self.epoch, self.step = state.epoch, state.step
+
+    def run(self, on_step: Callable[[StepReport], None], on_epoch: Callable[[dict[str, Any]], None]) -> Run:
+        """Every epoch that is still to come."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        lines = kept_lines(self.out / LOG, self.epoch)
+        while self.epoch < self.recipe.epochs:
+            started = time.monotonic()
+            loss = self._train_epoch(on_step)
+            self.epoch += 1
+            line = {"epoch": self.epoch, "seconds": round(time.monotonic() - started, 2), "loss": loss}
+            if len(self.validation):
+                line |= self._validate()
+            lines.append(line)
+            save_checkpoint(self.out / "best", self._checkpoint(line))
+            write_atomically(self.out / LOG, "".join(json.dumps(x) + "\n" for x in lines))
+            self._save()
+            on_epoch(line)
+        return Run(self.out, lines[-1])
+
+    def _train_epoch(self, on_step: Callable[[StepReport], None]) -> float:
+        self.reader.train()
+        self.dataset.set_epoch(self.epoch)
+        self.sampler.set_epoch(self.epoch)
+        total, count = 0.0, 0
+        for images, labels in self._batches():
+            rate = self._learning_rate()
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            logits = self.reader(images.to(self.device))
+            loss = nn.functional.cross_entropy(
+                logits, labels.to(self.device), self.weights, label_smoothing=self.recipe.label_smoothing
+            )
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            self.mean.update_parameters(self.reader)
+            self.step += 1
+            value = float(loss.detach())
+            total, count = total + value, count + 1
+            on_step(StepReport(self.epoch + 1, self.recipe.epochs, count, max(self.steps, count), value, rate))
+        return total / max(count, 1)
+
+    def _learning_rate(self) -> float:
+        """A cosine up over the first epoch, one down over the rest."""
+        whole, warm = self.steps * self.recipe.epochs, self.steps
+        if self.step < warm:
+            return self.recipe.learning_rate * max(0.5 - 0.5 * math.cos(math.pi * (self.step + 1) / warm), 0.02)
+        share = min((self.step - warm) / max(whole - warm, 1), 1.0)
+        return self.recipe.learning_rate * max(0.5 + 0.5 * math.cos(math.pi * share), 0.005)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Crops (n, 3, S, S) uint8 and labels (n,) of whole fields, `batch_size` of them or a few more."""
+        crops: list[NDArray[np.uint8]] = []
+        labels: list[Tensor] = []
+        for place, index in enumerate(self.sampler):
+            sample = self.dataset[index]
+            rng = np.random.default_rng([self.recipe.seed, self.epoch, place, 2])
+            boxes = shaken(sample.boxes.numpy(), self.recipe.shaken, rng)
+            crops.append(self._cut(sample.image, boxes))
+            labels.append(sample.labels)
+            if sum(map(len, labels)) >= self.recipe.batch_size:
+                yield _as_images(np.concatenate(crops)), torch.cat(labels)
+                crops, labels = [], []
+        # A batch norm cannot learn from the few crops that may be left over.
+
+    def _cut(self, image: Tensor, boxes: Boxes) -> NDArray[np.uint8]:
+        reader = self.recipe.reader
+        return cut_cells(image.permute(1, 2, 0).numpy(), boxes, side_px=reader.crop_px, context=reader.context)
+
+    @torch.inference_mode()
+    def _validate(self) -> dict[str, float]:
+        """Accuracy and mean recall of the averaged reader on true boxes."""
+        network = self.mean.module.eval()
+        named, true = [], []
+        for index in range(len(self.validation)):
+            sample = self.validation[index]
+            if len(sample.labels):
+                images = _as_images(self._cut(sample.image, sample.boxes.numpy())).to(self.device)
+                named.append(network(images).argmax(dim=1).cpu().numpy())
+                true.append(sample.labels.numpy())
+        said, is_ = np.concatenate(named), np.concatenate(true)
+        recalls = [float((said[is_ == k] == k).mean()) for k in np.unique(is_)]
+        return {"val_accuracy": float((said == is_).mean()), "val_recall": float(np.mean(recalls))}
+
+    def _checkpoint(self, line: dict[str, Any]) -> Checkpoint:
+        own = {k: v for k, v in self.start.weights.items() if not k.startswith(READER)}
+        mine = {READER + k: v for k, v in self.mean.module.state_dict().items()}
+        return replace(
+            self.start,
+            weights=own | mine,
+            reader=self.recipe.reader,
+            scale=self.scale,
+            recipe={**self.start.recipe, "reading": json.loads(self.recipe.model_dump_json())},
+            metrics={**self.start.metrics, **{f"reader_{k}": v for k, v in line.items() if k.startswith("val_")}},
+            # What was fitted to the detector's own scores says nothing of the reader's.
+            calibration=None,
+            confusion=None,
+        )
+
+    def _save(self) -> None:
+        weights = {f"now.{k}": v for k, v in self.reader.state_dict().items()}
+        weights |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
+        save_state(
+            self.out,
+            RunState(
+                model=weights,
+                optimiser=self.optimiser.state_dict()["state"],
+                random=random_state(),
+                epoch=self.epoch,
+                position=0,
+                step=self.step,
+                sums={},
+                best=0.0,
+                identity=self.identity,
+            ),
+        )
+
+
+def shaken(boxes: Boxes, spread: float, rng: np.random.Generator) -> Boxes:
+    """Boxes (n, 4) moved and resized by chance: `spread` is the standard deviation of both, in sides."""
+    centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    centre = centre + spread * rng.standard_normal(centre.shape) * size
+    half = size / 2 * np.exp(spread * rng.standard_normal((len(boxes), 1)))
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
+def _as_images(crops: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(crops).permute(0, 3, 1, 2)
+
+
+def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Norms and biases are not decayed."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
