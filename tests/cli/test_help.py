@@ -37,6 +37,7 @@ def test_the_commands_are_those_promised() -> None:
     assert single == {
         "demo",
         "train",
+        "train-reader",
         "evaluate",
         "detect",
         "ablate",

@@ -1,4 +1,4 @@
-"""The reader learns to tell painted cells apart, its run can be taken up, and the detector beside it stays as it was."""
+"""The reader learns to tell painted cells apart, its run can be taken up, and the detector stays as it was."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -6,8 +6,8 @@ from marrowscope.training.loop import learning_rate
 from marrowscope.training.recipe import Recipe, load_recipe, shipped_recipes
 
 
-def test_the_four_recipes_are_shipped_and_know_their_names():
-    assert shipped_recipes() == ("baseline", "light", "paper", "ranksort")
+def test_the_five_recipes_are_shipped_and_know_their_names():
+    assert shipped_recipes() == ("baseline", "blood", "light", "paper", "ranksort")
     assert [load_recipe(n).name for n in shipped_recipes()] == list(shipped_recipes())
 
 
@@ -87,7 +87,7 @@ def test_a_labs_own_file_names_only_what_it_changes(tmp_path):
     [
         ("epochs = ", "not readable as TOML"),
         ("epochz = 3", "epochz"),
-        ('base = "nowhere"', "'nowhere': no such file. Shipped recipes: baseline, light, paper, ranksort"),
+        ('base = "nowhere"', "'nowhere': no such file. Shipped recipes: baseline, blood, light, paper, ranksort"),
     ],
 )
 def test_a_wrong_file_is_a_clear_error(tmp_path, text, message):
