@@ -182,3 +182,26 @@ def test_the_help_has_examples(command: Any) -> None:
     result = command("station", "--help")
     assert "marrowscope station --open" in result.stdout
     assert "--insecure-lan" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("camera", "model", "expected"),
+    [
+        ("simulated?seed=3", None, "demo"),
+        ("uvc:0", None, "real"),
+        ("replay:fields", None, "real"),
+        ("uvc:0", "runs/may/best", "runs/may/best"),
+        ("simulated", "real", "real"),
+    ],
+)
+def test_without_a_word_the_shipped_detector_fits_the_microscope(camera: str, model: str | None, expected: str) -> None:
+    from marrowscope.station.settings import StationSettings
+
+    assert StationSettings(camera=camera, model=model).detector == expected
+
+
+def test_a_live_model_that_is_not_there_is_named_before_the_station_opens(command: Any, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('live_model = "no/such/model"')
+    result = command("station", "--home", tmp_path, "--port", 0)
+    assert result.exit_code == 2
+    assert "no/such/model" in result.stderr

@@ -41,6 +41,14 @@ class NucleusDetector:
         return settle(boxes, labels, np.full(len(boxes), 0.9, np.float32), self.taxonomy, field)
 
 
+class BandDetector(NucleusDetector):
+    """Sees the same and calls it a band neutrophil."""
+
+    def _one(self, field: FieldImage) -> Detections:
+        found = super()._one(field)
+        return Detections(found.boxes, np.full(len(found), self.taxonomy.index("BAND")), found.scores, self.taxonomy)
+
+
 class SlowNucleusDetector(NucleusDetector):
     """As slow as a real one on a laptop, so that many frames are drawn from one answer."""
 

@@ -12,7 +12,15 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
-from helpers.watching import HEIGHT, UM_PER_PX, WIDTH, NucleusDetector, SlowNucleusDetector, microscope
+from helpers.watching import (
+    HEIGHT,
+    UM_PER_PX,
+    WIDTH,
+    BandDetector,
+    NucleusDetector,
+    SlowNucleusDetector,
+    microscope,
+)
 from marrowscope.cells.taxonomy import load_taxonomy
 from marrowscope.errors import BadCheckpoint, CameraLost, FrameDropped, InstrumentError, NotOffered
 from marrowscope.instrument.camera import Control, Frame
@@ -180,6 +188,19 @@ def test_a_dropped_frame_is_taken_again_and_a_camera_that_drops_all_is_told(slid
         # Which of the two depends on whether the view or the kept field notices first.
         with pytest.raises((FrameDropped, CameraLost)):
             session.keep()
+
+
+def test_a_lighter_detector_may_see_the_moving_view_while_the_full_one_sees_what_is_kept(slide: SmearSlide) -> None:
+    simulated = microscope(slide)
+    glancing = LiveSession(
+        simulated.camera, simulated.stage, BandDetector, scheme=SCHEME, glance_source=NucleusDetector
+    )
+    with glancing as session:
+        until(lambda: len(view_of(session).overlay.cells) > 2)
+        assert {cell.code for cell in view_of(session).overlay.cells} == {"LYM"}
+        kept = session.keep()
+        assert {cell.code for cell in kept.found} == {"BAND"}
+        assert session.state().problem is None
 
 
 def test_boxes_follow_the_glass_while_the_slide_is_moved(slide: SmearSlide) -> None:

@@ -116,6 +116,10 @@ class Serving:
         """Opens it, in another process."""
         return partial(open_detector, model.path, device="cpu")
 
+    def glance_source(self, name: str | None) -> "partial[OpenedDetector] | None":
+        """Opens the detector of the moving view; None where the model in service sees that too."""
+        return None if name is None else partial(open_detector, model_file(name, self._home).path, device="cpu")
+
     def examine(self, field: FieldImage) -> tuple[Detections, int]:
         """What it finds in a picture, and which version it was."""
         with self._turn:
@@ -141,7 +145,7 @@ class Serving:
             self._process = None
 
 
-def _open_live(address: str, *, serving: Serving, scheme: Taxonomy, score: float | None) -> Opened:
+def _open_live(address: str, *, serving: Serving, scheme: Taxonomy, settings: StationSettings) -> Opened:
     model = serving.model()
     microscope = open_microscope(address)
     session = LiveSession(
@@ -149,7 +153,8 @@ def _open_live(address: str, *, serving: Serving, scheme: Taxonomy, score: float
         microscope.stage,
         serving.source(model),
         scheme=scheme,
-        score=score,
+        glance_source=serving.glance_source(settings.live_model),
+        score=settings.score,
         # A replayed picture stands still by right.
         frozen_after_s=math.inf if address.startswith("replay:") else FROZEN_AFTER_S,
     )
@@ -182,6 +187,7 @@ def open_station(home: Path, settings: StationSettings) -> Services:
     serving = Serving(store, home, settings.score)
     try:
         serving.register(settings.detector, chosen=settings.model is not None)
+        serving.glance_source(settings.live_model)  # a name that is wrong is told before the first look
     except BaseException:
         store.close()
         raise
@@ -193,7 +199,7 @@ def open_station(home: Path, settings: StationSettings) -> Services:
         desk=Desk(store, scheme),
         review=Review(store, scheme),
         signout=SignOut(store, scheme),
-        microscope=Microscope(partial(_open_live, serving=serving, scheme=scheme, score=settings.score)),
+        microscope=Microscope(partial(_open_live, serving=serving, scheme=scheme, settings=settings)),
         examine=serving.examine,
         cameras=camera_choices(settings),
         look=_look,

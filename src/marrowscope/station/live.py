@@ -67,20 +67,23 @@ class LiveSession:
         detector_source: DetectorSource,
         *,
         scheme: Taxonomy,
+        glance_source: DetectorSource | None = None,
         score: float | None = None,
         quality: int = LIVE_QUALITY,
         frozen_after_s: float = FROZEN_AFTER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """camera: not opened yet. scheme: the words in which cells are named. score: from which a detection counts;
-        the detector's own if None. frozen_after_s: how long a picture may be the same to the last bit; `math.inf` for
-        pictures that stand still by right, as in a replay.
+        """camera: not opened yet. scheme: the words in which cells are named. glance_source: a lighter detector for the
+        moving view, while `detector_source` sees what is kept; None: it sees both. score: from which a detection
+        counts; each detector's own if None. frozen_after_s: how long a picture may be the same to the last bit;
+        `math.inf` for pictures that stand still by right, as in a replay.
         """
         self.scheme = scheme
         self._camera, self._stage = camera, stage
         self._score, self._quality, self._clock = score, quality, clock
         self._frozen_after_s = frozen_after_s
         self._detecting = DetectionProcess(detector_source)
+        self._glancing = self._detecting if glance_source is None else DetectionProcess(glance_source)
         self._eye: Eye[_Seen] = Eye(camera, self._look)
         self._shared = SharedCamera(camera, self._eye)
         self._colour = colour.SoftwareColour()
@@ -101,14 +104,16 @@ class LiveSession:
     def start(self) -> None:
         """Open the camera and the detector, both in the background: `state` tells how they fare."""
         self._running = True
-        self._detecting.start()
+        for process in self._detectors:
+            process.start()
         self._eye.start()
 
     def close(self) -> None:
         """End the view and the detector, and close the camera. Readers get None, whoever keeps gets CameraLost."""
         self._running = False
         self._eye.close()
-        self._detecting.close()
+        for process in self._detectors:
+            process.close()
         self._views.close()
         self._log_timings()
 
@@ -155,7 +160,7 @@ class LiveSession:
                 "Try again."
             ) from None
         frame, sight = seen.frame, self._glass.keep(seen.sight)
-        counting = that_count(found.detections, self._score_in_force())
+        counting = that_count(found.detections, self._score_in_force(self._detecting))
         cells = tuple(found_cells(counting, self.scheme, sight.width, sight.height))
         left, top, scale = sight.view.x1, sight.view.y1, sight.um_per_px
         return KeptFrame(
@@ -192,8 +197,8 @@ class LiveSession:
             stage=self._whereabouts(),
             stale=view is None or view.stale,
             stale_s=view.stale_s if view is not None else 0.0,
-            problem=self._eye.problem or self._detecting.problem or self._problem,
-            detecting=self._detecting.taxonomy is not None,
+            problem=self._eye.problem or self._detecting.problem or self._glancing.problem or self._problem,
+            detecting=self._glancing.taxonomy is not None,
             calibrated=self._eye.info is not None and self._eye.info.um_per_px is not None,
             fps=view.fps if view is not None and not view.stale else 0.0,
             timings={stage: (s.p50, s.p95) for stage, s in self._timings.spreads().items()},
@@ -263,10 +268,11 @@ class LiveSession:
                 self._detected, self._counts = None, {}
             sight = self._glass.see(frame)
         answer = None
-        if keep or self._detecting.idle:
+        process = self._detecting if keep else self._glancing
+        if keep or process.idle:
             self._glass.claim()
-            answer = self._detecting.detect(frame.pixels, frame.um_per_px)
-            answer.add_done_callback(lambda done: self._learn(sight, done))
+            answer = process.detect(frame.pixels, frame.um_per_px)
+            answer.add_done_callback(lambda done: self._learn(sight, done, process))
         self._publish(frame, sight, frozen_s)
         return _Seen(frame, sight, answer, frozen_s)
 
@@ -301,11 +307,11 @@ class LiveSession:
             self._logged_at = now
             self._log_timings()
 
-    def _learn(self, sight: Sight, done: "Future[Found]") -> None:
+    def _learn(self, sight: Sight, done: "Future[Found]", process: DetectionProcess) -> None:
         """Enter what was found. In the thread of the detector."""
         try:
             found = done.result()
-            counting = that_count(found.detections, self._score_in_force())
+            counting = that_count(found.detections, self._score_in_force(process))
             cells = found_cells(counting, self.scheme, sight.width, sight.height)
         except MarrowscopeError as error:
             if self._running and str(error) != self._problem:
@@ -339,8 +345,12 @@ class LiveSession:
                 return self._stage.position_um, self._stage.limits_um
         return None
 
-    def _score_in_force(self) -> float:
-        return self._score if self._score is not None else self._detecting.score or 0.0
+    @property
+    def _detectors(self) -> tuple[DetectionProcess, ...]:
+        return tuple(dict.fromkeys((self._detecting, self._glancing)))
+
+    def _score_in_force(self, process: DetectionProcess) -> float:
+        return self._score if self._score is not None else process.score or 0.0
 
     def _need_camera(self) -> None:
         if not self._eye.connected:
