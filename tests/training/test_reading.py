@@ -93,6 +93,17 @@ def test_a_run_taken_up_ends_with_the_weights_of_an_uninterrupted_one(
     assert (run / "log.jsonl").read_text().count("\n") == (tmp_path / "log.jsonl").read_text().count("\n") == 4
 
 
+def test_a_reader_that_is_there_already_goes_on_learning(
+    run: Path, fields: tuple[LabelledField, ...], tmp_path: Path
+) -> None:
+    gently = RECIPE.changed(["epochs=1", "learning_rate=1e-5", "averaged=0", "reader.crop_px=40"])
+    train_reader(load_checkpoint(run / "best"), fields[:12], fields[12:], gently, tmp_path)
+    made = load_checkpoint(tmp_path / "best")
+    assert made.metrics["reader_val_accuracy"] > 0.9
+    assert made.reader is not None
+    assert made.reader.crop_px == 40
+
+
 def test_a_folder_with_a_run_is_not_overwritten(
     run: Path, fields: tuple[LabelledField, ...], start: Checkpoint
 ) -> None:

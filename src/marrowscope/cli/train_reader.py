@@ -25,13 +25,13 @@ def train_reader(
 ) -> None:
     """Add a reader to a detector: every cell found is then cut out and named again at a finer resolution.
 
-    The detector itself stays as it is. What it made of its own scores (calibration) is dropped, as a reader changes
+    The detector itself stays as it is; a reader that it has already goes on learning. What it made of its own scores (calibration) is dropped, as a reader changes
     them: calibrate anew.
 
     \b
     Examples:
       marrowscope train-reader runs/first/best my_fields --out runs/reader
-      marrowscope train-reader runs/first/best my_fields --out runs/reader --epochs 40 --set reader.crop_px=160
+      marrowscope train-reader runs/reader/best my_fields --out runs/finer --epochs 12 --set reader.crop_px=160
       marrowscope train-reader runs/first/best my_fields --out runs/reader --resume
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble.detectors import checkpoint_path, use_threads

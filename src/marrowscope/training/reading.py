@@ -86,6 +86,7 @@ def train_reader(
 ) -> Run:
     """Train a reader for the detector of `start`, on the CPU or the GPU there is.
 
+    Where `start` has a reader of the same trunk and classes, training goes on from that, as for a finer crop.
     BadInput without a labelled cell or where `out` holds a run and `resume` is false; BadRecipe where a resumed run
     would not be the same run.
     """
@@ -128,6 +129,8 @@ class _ReaderRun:
         self.validation = FieldDataset(validation, start.taxonomy, size=size, augmentation=Augmentation.none(), seed=0)
         self.sampler = EpochSampler(len(self.dataset), seed=recipe.seed)
         self.reader = CellReader(recipe.reader, len(start.taxonomy)).to(memory_format=torch.channels_last)
+        if (earlier := _reader_of(start, recipe.reader)) is not None:
+            self.reader.load_state_dict(earlier)
         self.reader.to(self.device)
         self.mean = AveragedModel(self.reader, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaged), use_buffers=True)
         self.optimiser = torch.optim.AdamW(_groups(self.reader, recipe.weight_decay), lr=recipe.learning_rate)
@@ -281,6 +284,14 @@ class _ReaderRun:
                 identity=self.identity,
             ),
         )
+
+
+def _reader_of(start: Checkpoint, recipe: ReaderRecipe) -> dict[str, Tensor] | None:
+    """Weights to begin with: those of the reader that `start` has, if it is built alike."""
+    if start.reader is None or (start.reader.trunk, start.reader.strides) != (recipe.trunk, recipe.strides):
+        return None
+    earlier = start.build_reader()
+    return None if earlier is None else earlier.state_dict()
 
 
 def shaken(boxes: Boxes, spread: float, rng: np.random.Generator) -> Boxes:
