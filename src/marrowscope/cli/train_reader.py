@@ -25,8 +25,8 @@ def train_reader(
 ) -> None:
     """Add a reader to a detector: every cell found is then cut out and named again at a finer resolution.
 
-    The detector itself stays as it is; a reader that it has already goes on learning. What it made of its own scores (calibration) is dropped, as a reader changes
-    them: calibrate anew.
+    The detector itself stays as it is; a reader that it has already goes on learning. What was fitted to the scores
+    (calibration) is dropped, as a reader changes them: calibrate anew.
 
     \b
     Examples:
