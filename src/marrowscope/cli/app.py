@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from marrowscope.cli.ablate import ablate
 from marrowscope.cli.archive import archive
+from marrowscope.cli.calibrate import calibrate
 from marrowscope.cli.data import data
 from marrowscope.cli.demo import demo
 from marrowscope.cli.detect import detect
@@ -99,6 +100,7 @@ app.command()(train_reader)
 app.command()(evaluate)
 app.command()(detect)
 app.command()(ablate)
+app.command()(calibrate)
 app.add_typer(data, name="data")
 app.command()(smear)
 app.command()(export)

@@ -10,6 +10,7 @@ import typer
 from marrowscope.cli.terminal import Device, Quiet, SkipBad, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
+    from marrowscope.assemble.detectors import OpenedDetector
     from marrowscope.data.labelled import LabelledField
     from marrowscope.evaluation.metrics import Evaluation
     from marrowscope.evaluation.pairs import EvaluatedField
@@ -54,6 +55,7 @@ def evaluate(
       marrowscope evaluate runs/first/best my_fields --split test --out test --compare runs/first/evaluation
       marrowscope evaluate --pairs runs/first/evaluation/pairs.npz --threshold 0.4 --out stricter
     """  # noqa: D301 (\b keeps the lines)
+    from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.errors import BadInput
     from marrowscope.evaluation.metrics import evaluate as measure
     from marrowscope.evaluation.pairs import load_pairs, save_pairs
@@ -74,10 +76,10 @@ def evaluate(
     else:
         if checkpoint is None or data is None:
             raise BadInput("give CHECKPOINT and DATA, or --pairs FILE. See `marrowscope evaluate --help`.")
-        fields, found, own = _detect(
-            terminal, checkpoint, data, split, device=device, threads=threads, skip_bad=skip_bad
-        )
-        threshold, run = own if threshold is None else threshold, run_name(checkpoint)
+        use_threads(threads)
+        opened = open_detector(checkpoint, device=device)
+        fields, found = detect_split(terminal, opened, data, split, skip_bad=skip_bad)
+        threshold, run = opened.score_threshold if threshold is None else threshold, run_name(checkpoint)
         save_pairs(out / PAIRS, found)
     result = measure(found, threshold=threshold, bootstrap=bootstrap)
     write_report(out, result, run=run)
@@ -116,17 +118,15 @@ def _saved_threshold(terminal: Terminal, pairs: Path) -> float | None:
         return None
 
 
-def _detect(
-    terminal: Terminal, checkpoint: str, data: Path, split: str, *, device: str, threads: int, skip_bad: bool
-) -> tuple[Sequence["LabelledField"], list["EvaluatedField"], float]:
-    from marrowscope.assemble.detectors import open_detector, use_threads
+def detect_split(
+    terminal: Terminal, opened: "OpenedDetector", data: Path, split: str, *, skip_bad: bool
+) -> tuple[Sequence["LabelledField"], list["EvaluatedField"]]:
+    """The fields of a split, and what the detector says of them. BadInput where no field can be used."""
     from marrowscope.cli.fields import read_for_evaluation
     from marrowscope.data.labelled import labels_of
     from marrowscope.errors import BadInput
     from marrowscope.training.validation import detect_labelled
 
-    use_threads(threads)
-    opened = open_detector(checkpoint, device=device)
     run = opened.path.parent if opened.path.is_dir() else None
     fields, problems = read_for_evaluation(data, split, run=run, skip_bad=skip_bad)
     terminal.problems(problems)
@@ -146,7 +146,7 @@ def _detect(
             advance(done, len(fields))
 
         found = detect_labelled(opened.detector, fields, on_field=on_field)
-    return fields, found, opened.score_threshold
+    return fields, found
 
 
 def draw_worst(
@@ -221,3 +221,8 @@ def tell_evaluation(terminal: Terminal, result: "Evaluation") -> None:
     if result.draws:
         means = ", ".join(f"{TITLES[m]} {scores.of_all(m)}" for m in METRICS)
         terminal.say(f"means with 95 % intervals: {means}")
+    if result.reliability is not None and result.reliability.error is not None:
+        from marrowscope.evaluation.reliability import FLOOR
+
+        error = f"{result.reliability.error:.3f}"
+        terminal.say(f"expected calibration error {error} (score >= {FLOOR}); by class in reliability.md")

@@ -32,6 +32,7 @@ from marrowscope.evaluation.matching import (
     pool_fields,
 )
 from marrowscope.evaluation.pairs import EvaluatedField
+from marrowscope.evaluation.reliability import judge, reliability
 from marrowscope.evaluation.scores import METRICS, Estimate, Evaluation, Scores
 from marrowscope.evaluation.thresholds import choose_threshold
 
@@ -74,6 +75,7 @@ def evaluate(
         np.asarray([precision_at_recalls(r.hit[:, 0], r.miss[:, 0], int(r.positives.sum())) for r in ranked]),
         bootstrap,
         seed,
+        reliability(judge(pool), len(pool.taxonomy)),
     )
 
 

@@ -5,6 +5,7 @@ curves.json                   precision of every class at the 101 recalls
 table2, table3, summary, lineages   .md .csv .json
 figure2, curves_by_class      .png .svg
 confusion                     .png .svg .csv (counts)
+reliability                   .png .svg (the picture), .md .csv .json (calibration error by class)
 report.md                     all tables and pictures on one page
 """
 
@@ -21,8 +22,17 @@ from marrowscope.cells.files import write_atomically
 from marrowscope.errors import BadInput
 from marrowscope.evaluation.average_precision import recall_points
 from marrowscope.evaluation.plots import plot_class_curves, plot_confusion, plot_curves, save_figure
+from marrowscope.evaluation.reliability_plot import plot_reliability
 from marrowscope.evaluation.scores import Evaluation
-from marrowscope.evaluation.tables import Table, compare, lineage_table, summary_table, table2, table3
+from marrowscope.evaluation.tables import (
+    Table,
+    compare,
+    lineage_table,
+    reliability_table,
+    summary_table,
+    table2,
+    table3,
+)
 
 
 def write_report(folder: Path, evaluation: Evaluation, *, run: str = "this model") -> None:
@@ -34,11 +44,15 @@ def write_report(folder: Path, evaluation: Evaluation, *, run: str = "this model
         "lineages": lineage_table(evaluation),
         "summary": summary_table(evaluation),
     }
+    if evaluation.reliability is not None:
+        tables["reliability"] = reliability_table(evaluation, evaluation.reliability)
     pictures = {
         "figure2": plot_curves({run: evaluation}),
         "curves_by_class": plot_class_curves({run: evaluation}),
         "confusion": plot_confusion(evaluation),
     }
+    if evaluation.reliability is not None:
+        pictures["reliability"] = plot_reliability(evaluation.reliability)
     _write(folder, tables, pictures)
     write_atomically(folder / "confusion.csv", confusion_csv(evaluation))
     write_atomically(folder / "curves.json", _json(_curves(evaluation)))
@@ -102,13 +116,20 @@ def _page(title: str, evaluation: Evaluation, tables: Mapping[str, Table], pictu
         f"# {title}",
         f"{evaluation.field_count} fields, {int(scores.truth.sum())} cells, {len(evaluation.taxonomy)} classes. "
         f"Macro F1 {scores.of_all('f1')}, AP@50 {scores.of_all('ap50')}, mAP {scores.of_all('map')}. "
-        f"Weakest by F1: {weakest}. {intervals}",
+        f"Weakest by F1: {weakest}. {_trust(evaluation)}{intervals}",
         "AP@50 is COCO's (101 recalls, all detections); truncated AP@50 reads the same curve cut at the score "
         "threshold, as the paper's AP does. A mean is over the classes with truth.",
         *(table.to_markdown() for table in tables.values()),
         *(f"![{name}]({name}.png)" for name in pictures),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _trust(evaluation: Evaluation) -> str:
+    measured = evaluation.reliability
+    if measured is None or measured.error is None:
+        return ""
+    return f"Expected calibration error {measured.error:.3f}. "
 
 
 def _json(value: object) -> str:

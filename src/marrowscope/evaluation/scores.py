@@ -11,6 +11,7 @@ from marrowscope.errors import BadInput
 from marrowscope.evaluation.average_precision import mean_over_classes
 from marrowscope.evaluation.bootstrap import CONFIDENCE
 from marrowscope.evaluation.matching import Floats, Ints
+from marrowscope.evaluation.reliability import Reliability
 
 METRICS = ("recall", "precision", "f1", "ap50", "ap50_truncated", "map")
 WEAKEST = 4
@@ -82,7 +83,8 @@ class Evaluation:
 
     thresholds: score from which a detection of each class counts, (classes,). confusion: (classes + 1, classes + 1),
     rows are truth and then background, columns what was detected and then missed. curves: interpolated precision of
-    each class at the 101 recalls, (classes, 101), IoU .5.
+    each class at the 101 recalls, (classes, 101), IoU .5. reliability: scores beside the truth; None in an evaluation
+    saved before it was measured.
     """
 
     field_count: int
@@ -93,6 +95,7 @@ class Evaluation:
     curves: Floats
     draws: int
     seed: int
+    reliability: Reliability | None = None
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -145,6 +148,7 @@ class Evaluation:
                 "detected": [*self.taxonomy.names, "missed"],
                 "counts": self.confusion.tolist(),
             },
+            "calibration": self.reliability and self.reliability.to_dict(self.taxonomy),
             "taxonomy": self.taxonomy.to_dict(),
         }
 
@@ -170,6 +174,7 @@ class Evaluation:
                 curves,
                 int(intervals["draws"]),
                 int(intervals["seed"]),
+                Reliability.from_dict(values["calibration"]) if values.get("calibration") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise BadInput(f"not an evaluation of this version ({e!r}). Evaluate again.") from None

@@ -14,6 +14,7 @@ from typing import Any
 
 from marrowscope.errors import BadInput
 from marrowscope.evaluation.paper import COLUMNS, paper_results
+from marrowscope.evaluation.reliability import FLOOR, Reliability
 from marrowscope.evaluation.scores import METRICS, WEAKEST, Estimate, Evaluation, Scores
 
 Cell = str | int | float | Estimate | None
@@ -111,6 +112,17 @@ def lineage_table(evaluation: Evaluation) -> Table:
 def summary_table(evaluation: Evaluation) -> Table:
     """Every metric of every class."""
     return _score_table(evaluation.classes, f"All numbers, {_conditions(evaluation)}", "Cell type")
+
+
+def reliability_table(evaluation: Evaluation, measured: Reliability) -> Table:
+    """Expected calibration error of every class and of all together."""
+    rows: list[tuple[Cell, ...]] = [
+        (cell.name, int(truth), error)
+        for cell, truth, error in zip(evaluation.taxonomy, evaluation.classes.truth, measured.classes, strict=True)
+    ]
+    rows.append(("All together", int(evaluation.classes.truth.sum()), measured.error))
+    title = f"Expected calibration error, {evaluation.field_count} fields, score >= {FLOOR}, IoU .5"
+    return Table(title, ("Cell type", "Cells", "ECE"), tuple(rows))
 
 
 def _score_table(scores: Scores, title: str, first: str) -> Table:

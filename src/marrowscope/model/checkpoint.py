@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from marrowscope import __version__
+from marrowscope.cells.adjusted import Confusion
 from marrowscope.cells.calibration import Calibration
 from marrowscope.cells.files import replacing
 from marrowscope.cells.taxonomy import Taxonomy
@@ -40,9 +41,10 @@ _BIAS = "heads.box_predictor.classify.bias"
 class Checkpoint:
     """A trained detector with its provenance.
 
-    recipe: the whole training recipe as plain values, for the record. score_threshold: best macro F1 on validation.
-    metrics: the validation figures of `epoch`. scale, reader, calibration: see `Traits`. confusion: counts [i][j] of
-    validation cells of class i that were named j, at the threshold; None where they were not kept.
+    recipe: the whole training recipe as plain values, for the record. score_threshold: best macro F1 on validation, in
+    calibrated scores where there is a calibration. metrics: the validation figures of `epoch`. scale, reader,
+    calibration: see `Traits`. confusion: how validation cells were named when counted at the threshold (see
+    `cells.adjusted`); None where that was not kept.
     """
 
     weights: Mapping[str, Tensor]
@@ -57,7 +59,7 @@ class Checkpoint:
     scale: InputScale | None = None
     reader: ReaderRecipe | None = None
     calibration: Calibration | None = None
-    confusion: tuple[tuple[int, ...], ...] | None = None
+    confusion: Confusion | None = None
 
     @property
     def traits(self) -> Traits:
@@ -136,15 +138,23 @@ def levelled(checkpoint: Checkpoint) -> Checkpoint:
 
     A ranking loss orders scores and cannot set their level (docs/method.md): they stay near the prior of the untrained
     detector, and a lab would read "score 0.02" beside a certain cell. So the bias of all classes is moved by one
-    constant. Softmax scores are left alone: their level means something.
+    constant. Softmax scores are left alone, for their level means something, and so are calibrated ones: they are
+    probabilities already, and the threshold is among these.
     """
-    threshold = checkpoint.score_threshold
-    if checkpoint.model.loss != "ranked" or not 0 < threshold < 1:
+    if not (shift := level_shift(checkpoint)):
         return checkpoint
     weights = dict(checkpoint.weights)
-    # A hair above one half, so that rounding does not cost the last detection that counts.
-    weights[_BIAS] = weights[_BIAS] - math.log(threshold / (1 - threshold)) + 1e-4
+    weights[_BIAS] = weights[_BIAS] + shift
     return replace(checkpoint, weights=weights, score_threshold=0.5)
+
+
+def level_shift(checkpoint: Checkpoint) -> float:
+    """By how much `levelled` moves every logit; 0 where it leaves the detector alone."""
+    threshold = checkpoint.score_threshold
+    if checkpoint.model.loss != "ranked" or checkpoint.calibration is not None or not 0 < threshold < 1:
+        return 0.0
+    # A hair above one half, so that rounding does not cost the last detection that counts.
+    return 1e-4 - math.log(threshold / (1 - threshold))
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
@@ -190,5 +200,5 @@ def _read(header: Mapping[str, Any], key: str, make: Callable[[Any], _T]) -> _T 
     return None if header.get(key) is None else make(header[key])
 
 
-def _counts(rows: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+def _counts(rows: Sequence[Sequence[int]]) -> Confusion:
     return tuple(tuple(int(x) for x in row) for row in rows)

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
-from marrowscope.evaluation.average_precision import macro_ap50
 from marrowscope.evaluation.thresholds import choose_threshold
 from marrowscope.model.anchors import fit_anchor_sizes
-from marrowscope.model.checkpoint import Checkpoint, levelled, save_checkpoint
+from marrowscope.model.checkpoint import Checkpoint, level_shift, levelled, save_checkpoint
 from marrowscope.model.rcnn import CellDetector, batch_images
+from marrowscope.training.calibrating import calibrated, moved
 from marrowscope.training.dataset import FieldDataset, Sample, collate
 from marrowscope.training.recipe import Recipe
 from marrowscope.training.sampling import EpochSampler, repeat_factors
@@ -285,30 +285,18 @@ class _Trainer:
             "loss": {k: v / batches for k, v in sorted(self.sums.items())},
         }
         bare = self.accelerator.unwrap_model(self.model)
-        threshold = 0.5
-        if self.validation:
-            started = time.monotonic()
-            pairs = detect_labelled(TorchDetector(bare, self.taxonomy, device=self.accelerator.device), self.validation)
-            chosen = choose_threshold(pairs)
-            threshold = chosen.score
-            line |= {
-                "val_ap50": macro_ap50(pairs),
-                "val_f1": chosen.macro_f1,
-                "val_seconds": round(time.monotonic() - started, 2),
-            }
-        trained = Checkpoint(
+        checkpoint = Checkpoint(
             weights=bare.state_dict(),
             model=self.recipe.model,
             taxonomy=self.taxonomy,
             recipe=json.loads(self.recipe.model_dump_json()),
             data_hash=self.identity["data_hash"],
             epoch=self.epoch + 1,
-            score_threshold=threshold,
-            metrics={k: v for k, v in line.items() if k.startswith("val_")},
             scale=self.dataset.scale,
         )
-        checkpoint = levelled(trained)
-        line |= {"score_threshold": checkpoint.score_threshold}
+        if self.validation:
+            checkpoint = self._validated(checkpoint, bare)
+        line |= {**checkpoint.metrics, "score_threshold": checkpoint.score_threshold}
         save_checkpoint(self.out / "last", checkpoint)
         score = line.get("val_ap50", float(self.epoch + 1))
         if score > self.best or math.isnan(score):
@@ -319,6 +307,15 @@ class _Trainer:
         _to_tensorboard(self.out / "tensorboard", line)
         self.on_epoch(line)
         return line
+
+    def _validated(self, checkpoint: Checkpoint, model: CellDetector) -> Checkpoint:
+        """The checkpoint levelled and calibrated on the validation fields, with its figures there."""
+        started = time.monotonic()
+        pairs = detect_labelled(TorchDetector(model, self.taxonomy, device=self.accelerator.device), self.validation)
+        raw = replace(checkpoint, score_threshold=choose_threshold(pairs).score)
+        # Levelling moves every logit alike, so what the levelled detector says need not be detected again.
+        done = calibrated(levelled(raw), moved(pairs, level_shift(raw)))
+        return replace(done, metrics={**done.metrics, "val_seconds": round(time.monotonic() - started, 2)})
 
     def _save(self) -> None:
         if not self.accelerator.is_main_process:

@@ -2,7 +2,8 @@
 
 A lab reviews tens of fields, not thousands: learned from nothing, its candidate would know little but those. So the run
 is begun where another ended: its detector, with the rows of its classes carried over by class code and fresh rows for
-classes that are new. The run itself is then an ordinary one, taken up at its first step (`state.RunState`).
+classes that are new. The run itself is then an ordinary one, taken up at its first step (`state.RunState`). What was
+fitted to the old detector (reader, calibration, threshold) is not carried over: the run calibrates its own.
 """
 
 import json
@@ -16,7 +17,7 @@ from torch import Tensor
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.errors import BadCheckpoint
-from marrowscope.model.checkpoint import Checkpoint
+from marrowscope.model.checkpoint import READER, Checkpoint
 from marrowscope.model.rcnn import CellDetector
 from marrowscope.training.recipe import Recipe
 from marrowscope.training.state import STATE, RunState, random_state, save_state
@@ -72,7 +73,7 @@ def begin_from(
 def carried_over(start: Checkpoint, taxonomy: Taxonomy, recipe: Recipe) -> dict[str, Tensor]:
     """The weights of a detector for these classes, with all that the checkpoint knows of them."""
     fresh = CellDetector(recipe.model, len(taxonomy), pretrained=False).state_dict()
-    if set(fresh) != set(start.weights):
+    if set(fresh) != {name for name in start.weights if not name.startswith(READER)}:
         raise BadCheckpoint("the weights to start from do not fit the detector described beside them. Fetch it anew.")
     carried: dict[str, Tensor] = {}
     for name, value in fresh.items():
