@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from marrowscope.cells.adjusted import Confusion
 from marrowscope.detect.detector import Detector
 from marrowscope.errors import BadCheckpoint, BadInput
 
@@ -21,11 +22,15 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True, eq=False)
 class OpenedDetector:
-    """A detector, the score from which its detections count (chosen on validation), and where it came from."""
+    """A detector, the score from which its detections count (chosen on validation), and where it came from.
+
+    confusion: how it names cells when counted at that score, where its checkpoint knows (`cells.adjusted`).
+    """
 
     detector: Detector
     score_threshold: float
     path: Path
+    confusion: Confusion | None = None
 
 
 def checkpoint_path(name: str | Path) -> Path:
@@ -67,7 +72,7 @@ def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
         device=choose_device(device),
         traits=checkpoint.traits,
     )
-    return OpenedDetector(detector, checkpoint.score_threshold, path)
+    return OpenedDetector(detector, checkpoint.score_threshold, path, checkpoint.confusion)
 
 
 def choose_device(name: str) -> str:

@@ -8,6 +8,7 @@ import typer
 from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads
 
 if TYPE_CHECKING:
+    from marrowscope.cells.adjusted import AdjustedDifferential
     from marrowscope.cells.differential import Differential
     from marrowscope.detect.outputs import Format
 
@@ -73,10 +74,11 @@ def detect(
             formats=chosen,
             score=opened.score_threshold if score is None else score,
             overlay=overlay,
+            confusion=opened.confusion if score is None else None,  # it is that of the checkpoint's own threshold
             about={"checkpoint": checkpoint},
             progress=advance,
         )
-    tell_differential(terminal, run.differential)
+    tell_differential(terminal, run.differential, run.adjusted)
     rate = f", {run.fields / run.seconds:.1f} a second" if run.seconds > 0 else ""
     terminal.say(f"{run.cells} cells in {run.fields} pictures{rate}")
     terminal.say(f"  {out / 'detections.json'}     every cell; also {', '.join(chosen) or 'nothing else'}")
@@ -101,16 +103,25 @@ def _formats(text: str) -> list["Format"]:
     return [Format(word) for word in dict.fromkeys(asked) if word != "json"]
 
 
-def tell_differential(terminal: Terminal, differential: "Differential") -> None:
-    """The differential by lineage, with exact 95 % intervals."""
+def tell_differential(
+    terminal: Terminal, differential: "Differential", adjusted: "AdjustedDifferential | None" = None
+) -> None:
+    """The differential by lineage, with exact 95 % intervals, and beside it what known confusion makes of it."""
+    corrected = {} if adjusted is None else {cell.code: [str(share)] for cell, share in adjusted.classes}
+    whole_corrected = {} if adjusted is None else {lineage: [str(share)] for lineage, share in adjusted.lineages}
     rows: list[tuple[object, ...]] = []
     for lineage, whole in differential.lineages:
         if whole.count:
-            rows.append((lineage.value.upper(), whole.count, str(whole)))
+            rows.append((lineage.value.upper(), whole.count, str(whole), *whole_corrected.get(lineage, [])))
             rows += [
-                (f"  {c.name}", s.count, str(s)) for c, s in differential.classes if c.lineage == lineage and s.count
+                (f"  {c.name}", s.count, str(s), *corrected.get(c.code, []))
+                for c, s in differential.classes
+                if c.lineage == lineage and s.count
             ]
     if rows:
         title = f"Differential of {differential.total} cells, percent (exact 95 % interval)"
-        terminal.table(("cell", "count", "percent"), rows, title=title)
+        columns = ("cell", "count", "percent", *(["corrected for confusion"] if corrected else []))
+        terminal.table(columns, rows, title=title)
         terminal.say(f"myeloid : erythroid = {differential.myeloid_erythroid}")
+    if corrected:
+        terminal.say("corrected: if cells are confused here as on the checkpoint's validation fields")

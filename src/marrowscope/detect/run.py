@@ -16,6 +16,7 @@ from typing import Any
 
 import simplejpeg
 
+from marrowscope.cells.adjusted import AdjustedDifferential, Confusion, adjust
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.differential import Differential, count_detections
 from marrowscope.cells.field import FieldImage
@@ -37,13 +38,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class RunSummary:
-    """What a run did. A command should exit with an error status if `failed` is not 0."""
+    """What a run did. A command should exit with an error status if `failed` is not 0.
+
+    adjusted: the differential corrected for known confusion, where a confusion was given and a cell counted.
+    """
 
     fields: int
     cells: int
     differential: Differential
     seconds: float
     unreadable: tuple[Unreadable, ...] = ()
+    adjusted: AdjustedDifferential | None = None
 
     @property
     def failed(self) -> int:
@@ -60,6 +65,7 @@ def detect_paths(
     score: float = 0.5,
     batch: int = 1,
     overlay: bool = False,
+    confusion: Confusion | None = None,
     about: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> RunSummary:
@@ -67,8 +73,9 @@ def detect_paths(
 
     paths: files, as `sources.find_images` lists them. score: detections below it are dropped everywhere. Of
     several names for one cell the best scored is counted, drawn and written (`one_name_per_cell`); `detections.json`
-    alone keeps them all, so that it can be evaluated like the model. batch:
-    fields handed to the detector at once. about: what else `detections.json` should say, such as the checkpoint.
+    alone keeps them all, so that it can be evaluated like the model. batch: fields handed to the detector at once.
+    confusion: how the detector names cells counted at this very score; the differential is then also given corrected
+    (`cells.adjusted`). about: what else `detections.json` should say, such as the checkpoint.
     A file that cannot be read is reported and skipped. BadInput if `out` cannot be a folder.
     """
     if not 0 <= score <= 1:
@@ -99,12 +106,13 @@ def detect_paths(
             if progress:
                 progress(len(counted) + len(lost), len(paths))
     differential = count_detections((f.detections for f in counted), detector.taxonomy)
-    said = {**(about or {}), "score_threshold": score, "differential": differential_values(differential)}
+    adjusted = None if confusion is None else adjust(differential, confusion)
+    said = {**(about or {}), "score_threshold": score, "differential": differential_values(differential, adjusted)}
     write_run(counted, detector.taxonomy, out, formats)
-    write_differential(differential, out)
+    write_differential(differential, out, adjusted)
     write_detections(out / "detections.json", SavedDetections(detector.taxonomy, tuple(claimed), tuple(lost), said))
     cells = sum(len(f.detections) for f in counted)
-    return RunSummary(len(counted), cells, differential, time.monotonic() - started, tuple(lost))
+    return RunSummary(len(counted), cells, differential, time.monotonic() - started, tuple(lost), adjusted)
 
 
 def _make_folder(out: Path) -> None:
