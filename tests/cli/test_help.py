@@ -41,6 +41,7 @@ def test_the_commands_are_those_promised() -> None:
         "evaluate",
         "detect",
         "ablate",
+        "calibrate",
         "smear",
         "export",
         "station",

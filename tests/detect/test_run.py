@@ -131,6 +131,40 @@ def test_the_differential_is_written_three_times_alike(run: tuple[Path, RunSumma
     assert "Myeloid : erythroid = 0 : 46 = 0.00" in markdown
 
 
+def test_a_known_confusion_stands_beside_the_raw_count(
+    folder: Path, run: tuple[Path, RunSummary], tmp_path: Path
+) -> None:
+    # Half of the pale blobs are called dark, so half of what is called dark is pale.
+    classes = len(BlobDetector().taxonomy)
+    known = np.zeros((classes + 1, classes + 1), int)
+    known[np.diag_indices(classes)] = 1000
+    dark = BlobDetector().taxonomy.index("dark blob")
+    pale = next(i for i, s in enumerate(run[1].differential.counts) if s and i != dark)
+    known[pale, dark] = 500
+    confusion = tuple(tuple(row) for row in known.tolist())
+    summary = detect_paths(BlobDetector(), find_images([folder]), tmp_path, score=0.3, confusion=confusion)
+    assert summary.adjusted is not None
+    assert summary.differential == run[1].differential
+    assert run[1].adjusted is None
+    values = json.loads((tmp_path / "differential.json").read_text())
+    assert values["adjusted"]["classes"]["dark blob"]["percent"] == pytest.approx(25, abs=0.5)
+    low, high = values["adjusted"]["classes"]["dark blob"]["interval"]
+    assert low < 25 < high
+    assert json.loads((run[0] / "differential.json").read_text())["adjusted"] is None
+    with (tmp_path / "differential.csv").open(newline="") as text:
+        rows = {(r["kind"], r["name"]): r for r in csv.DictReader(text)}
+    assert float(rows["class", "dark blob"]["adjusted_percent"]) == pytest.approx(25, abs=0.5)
+    assert float(rows["lineage", "erythroid"]["adjusted_low_95"]) == pytest.approx(low, abs=0.01)
+    markdown = (tmp_path / "differential.md").read_text()
+    assert f"| dark blob | 46 | 50.0 % (39.4-60.6) | {dict(_by_name(summary))['dark blob']} |" in markdown
+    assert "if cells are confused here as" in markdown
+
+
+def _by_name(summary: RunSummary) -> list[tuple[str, str]]:
+    assert summary.adjusted is not None
+    return [(cell.name, str(share)) for cell, share in summary.adjusted.classes]
+
+
 def test_results_do_not_depend_on_batch_or_on_what_else_is_written(
     folder: Path, run: tuple[Path, RunSummary], tmp_path: Path
 ) -> None:

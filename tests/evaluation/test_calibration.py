@@ -1,4 +1,4 @@
-"""The calibration: order within a class stays, probabilities are right on other fields, rare classes do not run away."""
+"""The calibration: order within a class stays, probabilities hold on other fields, rare classes do not run away."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_scores_become_probabilities_on_fields_that_the_fit_has_not_seen() -> No
     seen, unseen = laboratory(2), laboratory(3, 200)
     found = fit_calibration(seen)
     assert found is not None
-    assert error_of(unseen) > 0.15
+    assert error_of(unseen) > 0.1
     assert error_of(apply_calibration(unseen, found)) < 0.04
 
 
@@ -98,8 +98,9 @@ def test_a_class_whose_detections_are_parted_without_a_slip_does_not_run_away() 
         basophils.append(EvaluatedField(pair.name, GroundTruth(boxes, labels, TAXONOMY), claims))
     found = fit_calibration(basophils)
     assert found is not None
-    assert found.slopes[2] < 8 * max(found.slopes[:2])
-    assert 0.001 < float(found.apply(np.asarray([0.2], np.float32), np.asarray([2]))[0]) < 0.2
+    # Left alone, the fit would be a step: an infinite slope, and a probability of 0 or 1 for whatever comes.
+    assert found.slopes[2] < 4 * max(found.slopes[:2])
+    assert 0.05 < float(found.apply(np.asarray([0.4], np.float32), np.asarray([2]))[0]) < 0.95
 
 
 def test_a_class_without_a_detection_has_the_fit_of_all_and_one_with_few_stays_near_it() -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from marrowscope.errors import BadInput
 from marrowscope.evaluation.metrics import evaluate
 from marrowscope.evaluation.plots import plot_class_curves, plot_confusion, plot_curves, save_figure
+from marrowscope.evaluation.reliability_plot import plot_reliability
 from marrowscope.evaluation.report import read_report, write_comparison, write_report
 from oracles import evaluation_oracle as slow
 
@@ -24,7 +25,9 @@ def test_the_report_holds_every_file_and_comes_back(tmp_path: Path) -> None:
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"metrics.json", "curves.json", "report.md", "confusion.csv"} <= names
     assert {f"{t}.{s}" for t in ("table2", "table3", "summary", "lineages") for s in ("md", "csv", "json")} <= names
-    assert {f"{t}.{s}" for t in ("figure2", "curves_by_class", "confusion") for s in ("png", "svg")} <= names
+    assert {
+        f"{t}.{s}" for t in ("figure2", "curves_by_class", "confusion", "reliability") for s in ("png", "svg")
+    } <= names
     assert not [n for n in names if n.startswith(".")]
     back = read_report(tmp_path / "run")
     assert back.to_dict() == RESULT.to_dict() == json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -32,7 +35,31 @@ def test_the_report_holds_every_file_and_comes_back(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.md").read_text()
     assert "Recall, light" in page
     assert "(figure2.png)" in page
+    assert "Expected calibration error 0." in page
+    assert "(reliability.png)" in page
     assert ElementTree.parse(tmp_path / "run" / "figure2.svg").getroot().tag.endswith("svg")
+
+
+def test_an_evaluation_from_before_calibration_was_measured_is_still_read(tmp_path: Path) -> None:
+    write_report(tmp_path, RESULT)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    del metrics["calibration"]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    back = read_report(tmp_path)
+    assert back.reliability is None
+    assert back.to_dict() == RESULT.to_dict() | {"calibration": None}
+    write_report(tmp_path / "again", back)
+    assert not (tmp_path / "again" / "reliability.png").exists()
+
+
+def test_the_diagram_shows_every_bin_and_every_detection() -> None:
+    measured = RESULT.reliability
+    assert measured is not None
+    above, below = plot_reliability(measured).axes
+    line = next(x for x in above.lines if len(x.get_xdata()) == len(measured.bins) and x.get_marker() == "o")
+    np.testing.assert_allclose(line.get_xdata(), [b.score for b in measured.bins])
+    np.testing.assert_allclose(line.get_ydata(), [b.share for b in measured.bins])
+    assert sum(bar.get_height() for bar in below.patches) == sum(b.count for b in measured.bins)
 
 
 def test_a_comparison_names_every_run(tmp_path: Path) -> None:

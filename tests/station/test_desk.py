@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.small_archive import NOW, Case, add_case, open_archive, picture
+from marrowscope.cells.calibration import Calibration
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.specimen import Edit, EditKind
 from marrowscope.cells.taxonomy import CellClass, Lineage, Taxonomy, load_taxonomy
@@ -215,6 +216,24 @@ def test_a_cell_with_two_names_is_kept_once_by_the_better_and_doubted_more() -> 
     a, b = (10, 10, 40, 40), (100, 10, 130, 40)
     cells = found_cells(detections((a, "MYELO", 0.75), (a, "META", 0.5), (b, "MYELO", 0.75)), CLINICAL, 200, 100)
     assert [(c.code, c.score, c.doubt) for c in cells] == [("MYELO", 0.75, 0.5), ("MYELO", 0.75, 0.25)]
+
+
+def test_doubt_follows_the_calibrated_score_so_the_likelier_error_comes_first_and_ties_by_number() -> None:
+    boxes = [(40.0 * i, 10.0, 40.0 * i + 30, 40.0) for i in range(4)]
+    raw = np.asarray([0.9, 0.8, 0.8, 0.7], np.float32)
+    # Of META a raw .7 means more than a .9 of MYELO.
+    labels = np.asarray([MODEL.index(x) for x in ("MYELO", "MYELO", "MYELO", "META")])
+    offsets = [3.0 if cell.code == "META" else -2.0 for cell in MODEL]
+    calibration = Calibration((1.0,) * len(MODEL), tuple(offsets))
+    said = calibration.apply(raw, labels)
+    order = np.argsort(-said, kind="stable")
+    cells = found_cells(
+        Detections(np.asarray(boxes, np.float32)[order], labels[order], said[order], MODEL), CLINICAL, 200, 100
+    )
+    doubts = {cell.box[0]: cell.doubt for cell in cells}
+    assert list(doubts) == [120.0, 0.0, 40.0, 80.0]
+    np.testing.assert_allclose([doubts[b[0]] for b in boxes], 1 - said, atol=1e-6)
+    assert doubts[120.0] < doubts[0.0] < doubts[40.0] == doubts[80.0]
 
 
 def test_boxes_are_cut_at_the_field_and_what_lies_outside_is_no_cell() -> None:

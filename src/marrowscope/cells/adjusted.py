@@ -32,6 +32,8 @@ DRAWS = 1000
 _TAIL = 0.025
 _STEPS, _STILL = 300, 1e-5
 """Steps of the maximisation at most, and the change of a share below which it ends."""
+_RIDGE, _LEAST = 1e-9, 1e-4
+"""For a confusion that cannot be undone (two classes named alike); and a share from which the maximisation can rise."""
 
 _Floats = NDArray[np.float64]
 
@@ -137,8 +139,8 @@ def _true_shares(named: _Floats, rows: _Floats, ghosts: _Floats) -> _Floats:
     given = rows[:, :-1, :-1] / found
     haunted = ghosts[:, None] * rows[:, -1, :-1]
     names = named / named.sum(axis=1, keepdims=True)
-    # Start from what was named, yet deny nothing to a class that was not.
-    real = (1 - ghosts[:, None]) * (0.9 * names + 0.1 / names.shape[1])
+    real = _inverted(names - haunted, given)
+    real *= (1 - ghosts[:, None]) / real.sum(axis=1, keepdims=True)
     for _ in range(_STEPS):
         expected = np.matmul(real[:, None], given)[:, 0] + haunted
         ratio = np.divide(names, expected, out=np.zeros_like(names), where=expected > 0)
@@ -148,6 +150,13 @@ def _true_shares(named: _Floats, rows: _Floats, ghosts: _Floats) -> _Floats:
             break
     there = real / found[:, :, 0]
     return np.asarray(there / there.sum(axis=1, keepdims=True))
+
+
+def _inverted(names: _Floats, given: _Floats) -> _Floats:
+    """Where to start: the confusion undone by plain algebra, which is the answer unless a share comes out negative."""
+    square = given @ given.transpose(0, 2, 1) + _RIDGE * np.eye(given.shape[1])
+    undone = np.linalg.solve(square, given @ names[:, :, None])[:, :, 0]
+    return np.asarray(np.maximum(undone, _LEAST))
 
 
 def _among(shares: _Floats, counted: NDArray[np.bool_]) -> _Floats:

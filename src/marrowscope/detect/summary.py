@@ -17,7 +17,7 @@ from marrowscope.cells.differential import Differential, Share
 from marrowscope.cells.files import write_atomically
 
 CORRECTED = (
-    "Corrected: the shares if this laboratory's cells are confused as those of the validation fields were; its interval "
+    "Corrected: the shares if cells are confused here as those of the checkpoint's validation fields were; its interval "
     "holds the sampling of cells and what is not known of the confusion."
 )
 
