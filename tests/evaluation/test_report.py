@@ -57,8 +57,8 @@ def test_the_diagram_shows_every_bin_and_every_detection() -> None:
     assert measured is not None
     above, below = plot_reliability(measured).axes
     line = next(x for x in above.lines if len(x.get_xdata()) == len(measured.bins) and x.get_marker() == "o")
-    np.testing.assert_allclose(line.get_xdata(), [b.score for b in measured.bins])
-    np.testing.assert_allclose(line.get_ydata(), [b.share for b in measured.bins])
+    points = np.asarray(line.get_xydata(), np.float64)
+    np.testing.assert_allclose(points, [(b.score, b.share) for b in measured.bins])
     assert sum(bar.get_height() for bar in below.patches) == sum(b.count for b in measured.bins)
 
 
