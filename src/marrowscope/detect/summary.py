@@ -17,8 +17,8 @@ from marrowscope.cells.differential import Differential, Share
 from marrowscope.cells.files import write_atomically
 
 CORRECTED = (
-    "Corrected: the shares if cells are confused here as those of the checkpoint's validation fields were; its interval "
-    "holds the sampling of cells and what is not known of the confusion."
+    "Corrected: the shares if cells are confused here as those of the checkpoint's validation fields were. "
+    "The interval holds the sampling of cells, and what is not known of the confusion."
 )
 
 

@@ -1,7 +1,9 @@
 """The desk where a field is kept: the model's words become the scheme's, and every cell of the glass counts once.
 
 Doubt of a cell is 1 - score, more where the same cell had a second name: half the second name's score is added. A model
-that says myelocyte .8 and metamyelocyte .7 of one cell is less sure than one that says myelocyte .8 alone.
+that says myelocyte .8 and metamyelocyte .7 of one cell is less sure than one that says myelocyte .8 alone. Of a
+calibrated detector 1 - score is the probability that the name is wrong, given that score alone; that the second name
+still tells something was measured (docs/decisions/0020).
 
 A cell that was counted in an earlier field of the same slide and visit is kept again with its box, as training needs
 it, but points to the one that counts (`FoundCell.same_as`). The first view counts, always: it may have been reviewed by
