@@ -1,5 +1,6 @@
 """A run that begins from a trained detector: the same one until it learns, whatever classes join or leave."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from marrowscope.cells.taxonomy import CellClass, Lineage, Taxonomy
 from marrowscope.data.voc import read_voc
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadCheckpoint, BadRecipe
-from marrowscope.model.checkpoint import Checkpoint, load_checkpoint
+from marrowscope.model.checkpoint import READER, Checkpoint, load_checkpoint
 from marrowscope.training.loop import train
 from marrowscope.training.state import load_state
 from marrowscope.training.warm_start import begin_from, carried_over, recipe_from
@@ -51,6 +52,14 @@ def found(checkpoint: Checkpoint):
 def with_classes(start: Checkpoint, taxonomy: Taxonomy) -> Checkpoint:
     recipe = recipe_from(start, tiny_recipe())
     return Checkpoint(carried_over(start, taxonomy, recipe), recipe.model, taxonomy)
+
+
+def test_a_reader_and_a_calibration_stay_behind_for_they_belong_to_the_old_detector(start):
+    with_reader = replace(start, weights={**start.weights, f"{READER}head.weight": torch.zeros(2, 2)})
+    carried = carried_over(with_reader, TAXONOMY, recipe_from(start, tiny_recipe()))
+    assert carried.keys() == start.weights.keys()
+    assert start.calibration is not None
+    assert with_classes(start, TAXONOMY).calibration is None
 
 
 def test_with_the_same_classes_it_finds_what_it_found(start):
