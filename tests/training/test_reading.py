@@ -36,7 +36,8 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledField, ...
 @pytest.fixture(scope="module")
 def start() -> Checkpoint:
     torch.manual_seed(0)
-    model = tiny_recipe("model.anchor_sizes=[[12], [24], [48]]").model
+    # A high prior: untrained as it is, it takes everything for a cell, so that there is something to read.
+    model = tiny_recipe("model.anchor_sizes=[[12], [24], [48]]", "model.score_prior=0.5").model
     return Checkpoint(
         weights=CellDetector(model, 2).state_dict(),
         model=model,
@@ -58,12 +59,15 @@ def test_it_learns_to_tell_two_colours_apart(run: Path) -> None:
     assert made.metrics["reader_val_accuracy"] > 0.9
 
 
-def test_the_detector_stays_as_it_was_and_its_calibration_is_gone(run: Path, start: Checkpoint) -> None:
+def test_the_detector_stays_as_it_was_and_both_together_are_calibrated(run: Path, start: Checkpoint) -> None:
     made = load_checkpoint(run / "best")
     for name, value in start.weights.items():
         assert torch.equal(made.weights[name], value)
     assert made.reader == READER_RECIPE
-    assert made.calibration is None
+    assert made.calibration is not None
+    assert made.calibration != start.calibration
+    assert made.confusion is not None
+    assert 0 < made.score_threshold < 1
     assert any(name.startswith(READER) for name in made.weights)
 
 

@@ -26,7 +26,7 @@ def train_reader(
     """Add a reader to a detector: every cell found is then cut out and named again at a finer resolution.
 
     The detector itself stays as it is; a reader that it has already goes on learning. What was fitted to the scores
-    (calibration) is dropped, as a reader changes them: calibrate anew.
+    (calibration) is fitted anew on the validation fields, as a reader changes them.
 
     \b
     Examples:

@@ -4,7 +4,8 @@ The detector is left as it is. Fields are augmented as for the detector, at the 
 them, and the cells are cut from them, so a crop may hold neighbours that touch, or end at the field's edge. Boxes are
 shaken as much as a detector's are off. RUN/log.jsonl has one line an epoch, RUN/state.safetensors is what `resume`
 reads, and RUN/best is the detector's checkpoint with the reader of the last epoch: a mean of the weights over many
-steps, which needs no validation to be chosen (Izmailov et al. 2018, arXiv:1803.05407).
+steps, which needs no validation to be chosen (Izmailov et al. 2018, arXiv:1803.05407). At the end detector and reader
+together are calibrated on the validation fields.
 """
 
 import json
@@ -26,16 +27,19 @@ from marrowscope.cells.boxes import Boxes
 from marrowscope.cells.files import write_atomically
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.detect.reading import cut_cells
+from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadInput, BadRecipe
-from marrowscope.model.checkpoint import READER, Checkpoint, save_checkpoint
+from marrowscope.model.checkpoint import READER, Checkpoint, load_checkpoint, save_checkpoint
 from marrowscope.model.config import InputScale, ReaderRecipe
 from marrowscope.model.reader import CellReader
 from marrowscope.training.augment import Augmentation
+from marrowscope.training.calibrating import calibrated
 from marrowscope.training.dataset import FieldDataset
 from marrowscope.training.loop import LOG, Run, StepReport, kept_lines
 from marrowscope.training.recipe import Changeable
 from marrowscope.training.sampling import EpochSampler
 from marrowscope.training.state import STATE, RunState, load_state, random_state, save_state
+from marrowscope.training.validation import detect_labelled
 
 
 class ReadingRecipe(Changeable):
@@ -185,7 +189,20 @@ class _ReaderRun:
             write_atomically(self.out / LOG, "".join(json.dumps(x) + "\n" for x in lines))
             self._save()
             on_epoch(line)
+        if len(self.validation):
+            self._calibrate()
         return Run(self.out, lines[-1])
+
+    def _calibrate(self) -> None:
+        made = load_checkpoint(self.out / "best")
+        detector = TorchDetector(
+            made.build(),
+            made.taxonomy,
+            reader=made.build_reader(),
+            device=self.device,
+            traits=replace(made.traits, calibration=None),
+        )
+        save_checkpoint(self.out / "best", calibrated(made, detect_labelled(detector, self.validation.fields)))
 
     def _train_epoch(self, on_step: Callable[[StepReport], None]) -> float:
         self.reader.train()
