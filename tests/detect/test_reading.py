@@ -59,7 +59,9 @@ def test_names_of_one_place_are_one_cell_and_the_unsure_is_none():
         (10, 10, 50, 50, 0, 0.9), (100, 10, 140, 50, 1, 0.8), (11, 10, 50, 51, 1, 0.6), (150, 100, 190, 140, 0, 0.01)
     )
     boxes, scores, cell_of = cells_of(names)
-    np.testing.assert_array_equal(boxes, names.boxes[:2])
+    # Both names of the first cell vote on its box.
+    np.testing.assert_allclose(boxes[0], [10.4, 10, 50, 50.4], atol=1e-4)
+    np.testing.assert_array_equal(boxes[1], names.boxes[1])
     np.testing.assert_allclose(scores, [0.9, 0.8])
     np.testing.assert_array_equal(cell_of, [0, 1, 0, -1])
     opinion = detector_opinion(names, cell_of, 2, 2)
@@ -143,10 +145,41 @@ def test_the_reader_sees_the_cell_large_and_its_name_wins():
     reader = ReaderRecipe(crop_px=64, context=1.25)
     detector = FieldDetector(runtime, traits(reader=reader))
     (seen,) = detector.detect([FieldImage(disc(100, 75, 40), "field")])
-    assert runtime.crops.shape == (1, 64, 64, 3)
+    assert runtime.crops.shape == (2, 64, 64, 3)
+    np.testing.assert_array_equal(runtime.crops[1], runtime.crops[0, ::-1])
     assert (runtime.crops[0, ..., 0] < 120).mean() == pytest.approx(np.pi / 4 / 1.25**2, abs=0.05)
     assert seen.taxonomy[int(seen.labels[0])].name == "lymphocyte"
     assert detector.input_size == (256, 192)  # 64 / (1.25 * 40) = 1.28 times the network's
+
+
+class ManyDiscs(OneDisc):
+    """Finds a hundred cells, and says of each crop how light it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked: list[int] = []
+
+    def find(self, picture):
+        return found(*[(2 * x, 70, 2 * x + 2, 72, 0, 0.9) for x in range(100)])
+
+    def read(self, crops):
+        self.asked.append(len(crops))
+        light = crops.mean(axis=(1, 2, 3), dtype=np.float64)[:, None] / 255
+        return np.concatenate([light, 1 - light], axis=1).astype(np.float32)
+
+
+def test_many_cells_are_read_in_parts_and_each_keeps_its_own_reading():
+    ramp = np.tile(np.linspace(0, 255, 200).astype(np.uint8)[None, :, None], (150, 1, 3))
+    runtime = ManyDiscs()
+    reader = ReaderRecipe(crop_px=8, context=1.0, views=3)
+    (seen,) = FieldDetector(runtime, traits(reader=reader)).detect([FieldImage(ramp, "ramp")])
+    assert sum(runtime.asked) == 300
+    assert max(runtime.asked) <= 64
+    first = seen.labels == 0
+    order = np.argsort(seen.boxes[first, 0])
+    # The further right, the lighter, the likelier the first name.
+    assert (np.diff(seen.scores[first][order]) > -1e-3).all()
+    assert np.ptp(seen.scores[first]) > 0.5
 
 
 def test_a_field_without_cells_is_not_read():

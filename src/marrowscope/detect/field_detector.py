@@ -14,7 +14,7 @@ from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.detect.detector import settle
 from marrowscope.detect.prepare import Fit, fit, fit_at, resize_to
-from marrowscope.detect.reading import cells_of, cut_cells, detector_opinion, name_again
+from marrowscope.detect.reading import AT_ONCE, cells_of, cut_cells, detector_opinion, mirrored, name_again
 from marrowscope.detect.runtime import Found, Runtime
 from marrowscope.model.config import InputScale, ReaderRecipe
 from marrowscope.model.traits import Traits
@@ -83,7 +83,11 @@ class FieldDetector:
             return Found(found.boxes[:0], found.labels[:0], found.scores[:0])
         height, width = field.pixels.shape[:2]
         here = scale(boxes, width / field.width, height / field.height)
-        reading = self.runtime.read(cut_cells(field.pixels, here, side_px=reader.crop_px, context=reader.context))
+        crops = cut_cells(field.pixels, here, side_px=reader.crop_px, context=reader.context)
+        views = np.concatenate(mirrored(crops, reader.views))
+        parts = np.split(views, range(AT_ONCE, len(views), AT_ONCE))
+        readings = np.concatenate([self.runtime.read(part) for part in parts])
+        reading = readings.reshape(-1, len(boxes), readings.shape[1]).mean(axis=0)
         opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy))
         return name_again(boxes, scores, opinion, reading)
 

@@ -18,6 +18,10 @@ READER_SHARE = 0.7
 """Weight of the reader's opinion on the name, 0..1; what is left is the detector's."""
 WORTH_SAYING = 0.01
 """Share of a cell's probability below which a name is not said at all."""
+SAME_BOX = 0.7
+"""IoU from which finds on one cell have a say in its box."""
+AT_ONCE = 64
+"""Crops that are read together: a crowded field must not fill the memory."""
 _UNNAMED = 0.01
 """Score of the detector for a name that it did not give: unlikely, yet not impossible."""
 
@@ -47,8 +51,17 @@ def cut_cells(pixels: NDArray[np.uint8], boxes: Boxes, *, side_px: int, context:
     return crops
 
 
+def mirrored(crops: NDArray[np.uint8], views: int) -> list[NDArray[np.uint8]]:
+    """Square crops (n, S, S, 3) in up to four of the views that a cell may have: it knows neither up nor left."""
+    return [crops, crops[:, ::-1], crops[:, :, ::-1], crops.transpose(0, 2, 1, 3)][:views]
+
+
 def cells_of(found: Found, *, at_least: float = WORTH_READING) -> tuple[Boxes, NDArray[np.float32], NDArray[np.int64]]:
-    """Of the finds on one cell the best: boxes (n, 4), scores (n,); and for every find its cell, -1 for none."""
+    """The finds taken together: boxes (n, 4) and scores (n,) of cells, and for every find its cell, -1 for none.
+
+    A cell has the score of its best find, and a box on which all finds close to that one vote, weighted by score
+    (Gidaris and Komodakis, ICCV 2015): they come from proposals of their own, and their errors are too.
+    """
     cell_of = np.full(len(found.scores), -1, np.int64)
     best: list[int] = []
     overlaps = iou_matrix(found.boxes, found.boxes) >= SAME_CELL
@@ -59,7 +72,9 @@ def cells_of(found: Found, *, at_least: float = WORTH_READING) -> tuple[Boxes, N
         else:
             cell_of[index] = len(best)
             best.append(index)
-    return found.boxes[best], found.scores[best], cell_of
+    votes = np.where(iou_matrix(found.boxes[best], found.boxes) >= SAME_BOX, found.scores, 0)
+    boxes = votes @ found.boxes / votes.sum(axis=1, keepdims=True)
+    return boxes.astype(np.float32), found.scores[best], cell_of
 
 
 def detector_opinion(found: Found, cell_of: NDArray[np.int64], cells: int, classes: int) -> NDArray[np.float64]:
