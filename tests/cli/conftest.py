@@ -36,7 +36,7 @@ detection_proposals = 50
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Command:
     """Run `marrowscope` with these arguments in this process."""
     from marrowscope.cli.app import app

@@ -1,6 +1,7 @@
 """`marrowscope train`: a labelled folder and a recipe become a checkpoint."""
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from marrowscope.cli.terminal import (
 
 if TYPE_CHECKING:
     from marrowscope.cli.fields import TrainingData
+    from marrowscope.model.checkpoint import Checkpoint
     from marrowscope.training.loop import StepReport
     from marrowscope.training.recipe import Recipe
 
@@ -44,6 +46,10 @@ def train(
         str, typer.Option(help="baseline, ranksort, paper, light (for CPUs), or a TOML file of your own.")
     ] = "paper",
     epochs: Epochs = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Begin with what this checkpoint (RUN/best, or `real`) knows; its detector, gentler steps."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     settings: Settings = None,
     scheme: Scheme = None,
@@ -66,9 +72,11 @@ def train(
       marrowscope train my_fields --recipe light --out runs/first
       marrowscope train my_fields --out runs/paper --epochs 20 --set model.sort_weight=0.25
       marrowscope train my_fields --out runs/first --recipe light --resume
+      marrowscope train my_fields --out runs/ours --recipe blood --start real --epochs 8
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble.detectors import choose_device, use_threads
     from marrowscope.cli.fields import read_for_training, write_split
+    from marrowscope.training.warm_start import begin_from, recipe_from
 
     terminal = Terminal(quiet)
     chosen = chosen_recipe(recipe, epochs, settings)
@@ -83,30 +91,49 @@ def train(
         skip_bad=skip_bad,
     )
     picked = choose_device(device)
-    tell(terminal, chosen, prepared, picked)
+    origin = _origin(start)
+    in_force = chosen if origin is None else recipe_from(origin, chosen)
+    tell(terminal, in_force, prepared, picked)
     if dry_run:
-        tell_recipe(terminal, chosen)
+        tell_recipe(terminal, in_force)
         return
     from marrowscope.training.loop import train as train_run
     from marrowscope.training.state import STATE
 
     use_threads(threads)
     make_folder(out)
-    if speaks_for_all() and not (out / STATE).exists():
+    begun = (out / STATE).exists()
+    if speaks_for_all() and not begun:
         write_split(out, prepared, seed=chosen.seed)
+    if origin is not None and not begun:
+        begin_from(origin, prepared.training, prepared.taxonomy, chosen, out)
+        resume = True
     with terminal.progress("training", "steps") as advance:
         run = train_run(
             prepared.training,
             prepared.validation,
             prepared.taxonomy,
-            chosen,
+            in_force,
             out,
             resume=resume,
             device="cpu" if picked == "cpu" else None,
             on_step=step_reporter(advance),
-            on_epoch=lambda line: terminal.say(epoch_line(line, chosen.epochs)),
+            on_epoch=lambda line: terminal.say(epoch_line(line, in_force.epochs)),
         )
     tell_end(terminal, run.folder, run.last, data)
+
+
+def _origin(start: str | None) -> "Checkpoint | None":
+    """The checkpoint to begin with. BadInput for several processes: the first lays down a state that all would read."""
+    from marrowscope.assemble.detectors import checkpoint_path
+    from marrowscope.errors import BadInput
+    from marrowscope.model.checkpoint import load_checkpoint
+
+    if start is None:
+        return None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadInput("--start: a run begins with a checkpoint in one process alone. Leave out torchrun, or --start.")
+    return load_checkpoint(checkpoint_path(start))
 
 
 def chosen_recipe(name: str, epochs: int | None, settings: list[str] | None) -> "Recipe":
