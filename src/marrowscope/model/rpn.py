@@ -49,7 +49,11 @@ class RankedRPN(RegionProposalNetwork):
 
 
 def propose(
-    network: RegionProposalNetwork, images: ImageList, maps: list[Tensor], objectness: list[Tensor], deltas: list[Tensor]
+    network: RegionProposalNetwork,
+    images: ImageList,
+    maps: list[Tensor],
+    objectness: list[Tensor],
+    deltas: list[Tensor],
 ) -> list[Tensor]:
     """Boxes (n, 4) of each image, best first, from what `network.head` said of the maps (one entry a level)."""
     anchors = network.anchor_generator(images, maps)
