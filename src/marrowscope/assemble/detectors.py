@@ -78,10 +78,8 @@ def open_detector(name: str | Path, *, device: str = "auto", runtime: str = "aut
         raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or 'real' or 'demo'.")
     chosen = choose_runtime(runtime, device)
     checkpoint = load_checkpoint(path)
-    if chosen == "torch":
-        opened = _in_torch(checkpoint, choose_device(device))
-    else:
-        opened = _in_graphs(checkpoint, path, chosen)
+    in_torch = chosen == "torch"
+    opened = _in_torch(checkpoint, choose_device(device)) if in_torch else _in_graphs(checkpoint, path, chosen)
     detector = FieldDetector(opened, checkpoint.traits)
     return OpenedDetector(detector, checkpoint.score_threshold, path, opened.name, checkpoint.confusion)
 
@@ -155,7 +153,7 @@ def choose_device(name: str) -> str:
 
 
 def use_threads(count: int) -> None:
-    """Compute with this many CPU threads, whatever the runtime (all of them ask torch); 0 leaves the choice to torch."""
+    """Compute with this many CPU threads, whatever the runtime (all ask torch); 0 leaves the choice to torch."""
     if count:
         import torch
 

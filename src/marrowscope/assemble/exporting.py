@@ -4,6 +4,7 @@ What the networks are shown to learn their ranges is what the detector itself sh
 lab, so it is fitted, padded and cropped as it will be.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ FIELDS = 60
 _ROWS = 32
 """Pooled proposals or crops of one field that are kept as samples."""
 
-Fields = Sequence[LabelledField] | Sequence[Path]
+Fields = Sequence[LabelledField | Path]
 Progress = Callable[[int, int], None]
 
 
@@ -117,11 +118,11 @@ class _Watched:
 def _spread(fields: Fields) -> Fields:
     """At most `FIELDS` of them, from all along the list."""
     places = np.unique(np.linspace(0, len(fields) - 1, min(FIELDS, len(fields))).round().astype(int))
-    return [fields[place] for place in places.tolist()]  # type: ignore[return-value]
+    return [fields[place] for place in places.tolist()]
 
 
 def _look(detector: Detector, fields: Fields, progress: Progress) -> float | None:
-    """Look at all of them: macro AP@50, None where there are no labels."""
+    """Look at all of them: macro AP@50, None where there is no label that the detector knows."""
     pairs = []
     for done, field in enumerate(fields, 1):
         if isinstance(field, LabelledField):
@@ -129,4 +130,5 @@ def _look(detector: Detector, fields: Fields, progress: Progress) -> float | Non
         else:
             detector.detect([read_image(field, at_least=detector.input_size)])
         progress(done, len(fields))
-    return macro_ap50(pairs) if pairs else None
+    ap = macro_ap50(pairs) if pairs else math.nan
+    return None if math.isnan(ap) else ap

@@ -4,7 +4,7 @@
     CHECKPOINT/openvino/graphs.json        what they are, of which weights, and the hash of every file
     CHECKPOINT/openvino/dense.xml, ...
 
-Graphs of other weights, or files that were changed or cut short, are refused: they would find cells, and the wrong ones.
+Graphs of other weights, or files that were changed or cut short, are refused: they would find cells, but others.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Networks in 8 bits by NNCF, after training: what each layer's numbers range over is learned from fields of the lab.
 
-Some layers lose more by it than they gain: those whose outputs are logits and coordinates first of all. `KEPT` says
-which stay as they are, the least first; whoever exports goes on until accuracy is kept.
+Some layers lose more by it than they gain: those whose outputs are logits and coordinates, and depthwise convolutions,
+which are little work and whose channels differ widely once norms are folded into them. `KEPT` says which stay as they
+are, the least first; whoever exports goes on until accuracy is kept (docs/decisions/0019).
 """
 
 import logging
@@ -18,14 +19,17 @@ _HEAVY = ("Convolution", "GroupConvolution", "MatMul")
 
 
 class Kept(NamedTuple):
-    """Layers that stay in fp32: what a person is told, and words in the names of their operations."""
+    """Layers that stay in fp32: what a person is told, and words in `TYPE NAME` of their operations."""
 
     what: str
     words: tuple[str, ...]
 
 
 KEPT = (
-    Kept("output layers", ("/cls_logits", "/bbox_pred", "/box_predictor/", "/classify/")),
+    Kept(
+        "depthwise and output layers",
+        ("GroupConvolution ", "/cls_logits", "/bbox_pred", "/box_predictor/", "/classify/"),
+    ),
     Kept("pyramid and proposal head", ("/pyramid/", "/head/")),
     Kept("box head", ("/box_head/",)),
 )
@@ -47,8 +51,8 @@ def quantise(
     words = [word for group in kept for word in group.words]
     smaller = {}
     for name, model in models.items():
-        heavy = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() in _HEAVY]
-        left = [op for op in heavy if any(word in op for word in words)]
+        heavy = [op for op in model.get_ops() if op.get_type_name() in _HEAVY]
+        left = [op for op in heavy if any(word in f"{op.get_type_name()} {op.get_friendly_name()}" for word in words)]
         if len(left) == len(heavy) or not samples.get(name):
             smaller[name] = model
             continue
@@ -60,6 +64,6 @@ def quantise(
                 # Asymmetric activations: the trunks' activations are not all ReLU.
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(samples[name]),
-                ignored_scope=nncf.IgnoredScope(names=left),
+                ignored_scope=nncf.IgnoredScope(names=[op.get_friendly_name() for op in left]),
             )
     return smaller

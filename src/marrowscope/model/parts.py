@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from marrowscope.errors import MissingExtra
 from marrowscope.model.rcnn import CellDetector
 from marrowscope.model.reader import CellReader
+from marrowscope.model.roi_heads import RankedRoIHeads, SoftmaxRoIHeads
 from marrowscope.model.trunk import settle_folded
 
 DENSE, JUDGE, READER = "dense", "judge", "reader"
@@ -44,7 +45,7 @@ class _Dense(nn.Module):
 
 
 class _Judge(nn.Module):
-    def __init__(self, heads: nn.Module) -> None:
+    def __init__(self, heads: RankedRoIHeads | SoftmaxRoIHeads) -> None:
         super().__init__()
         self.heads = heads
 
@@ -86,13 +87,13 @@ def as_onnx(part: Part) -> bytes:
     free = {name: {axis: f"{name}_{axis}" for axis in part.free} for name in (INPUT, *part.outputs)}
     with warnings.catch_warnings(), torch.inference_mode():
         # What the tracer says of itself: that it is old, and that sizes known beforehand became constants.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", r".*torch\.jit\.")
         warnings.filterwarnings("ignore", r".*(TorchScript-based ONNX|feature will be removed)", DeprecationWarning)
         torch.onnx.export(
             part.network,
             (part.example,),
-            file,
+            file,  # type: ignore[arg-type] (the older exporter writes into a buffer too)
             input_names=[INPUT],
             output_names=list(part.outputs),
             dynamic_axes=free,
