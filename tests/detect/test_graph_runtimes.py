@@ -86,7 +86,7 @@ def test_the_answer_of_one_picture_is_not_overwritten_by_the_next(
 
 def test_a_field_in_which_nothing_is_proposed_has_no_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marrowscope.model.rcnn.propose", lambda *_: [torch.zeros(0, 4)])
-    for runtime in in_graphs(untrained).values():
+    for runtime in (in_torch(untrained), *in_graphs(untrained).values()):
         found = runtime.find(noise(64, 64))
         assert found.boxes.shape == (0, 4)
         assert len(found.labels) == len(found.scores) == 0

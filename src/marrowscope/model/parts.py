@@ -93,7 +93,8 @@ def as_onnx(part: Part) -> bytes:
         torch.onnx.export(
             part.network,
             (part.example,),
-            file,  # type: ignore[arg-type] (the older exporter writes into a buffer too)
+            # The older exporter writes into a buffer too, whatever its types say.
+            file,  # type: ignore[arg-type]
             input_names=[INPUT],
             output_names=list(part.outputs),
             dynamic_axes=free,

@@ -77,7 +77,9 @@ class _CellHeads(RoIHeads):
     ) -> list[dict[str, Tensor]]:
         """Boxes, labels 0..K-1 and scores of each image, best first, after per-class NMS."""
         per_image = [len(p) for p in proposals]
-        boxes = self.box_coder.decode(deltas, proposals).reshape(len(logits), -1, 4)[:, -self.classes :]
+        boxes = self.box_coder.decode(deltas, proposals).reshape(len(logits), deltas.shape[1] // 4, 4)[
+            :, -self.classes :
+        ]
         found = []
         for b, s, size in zip(boxes.split(per_image), self.scores(logits).split(per_image), sizes, strict=True):
             best, index = s.flatten().topk(min(CANDIDATES, s.numel()))
