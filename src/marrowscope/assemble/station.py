@@ -118,7 +118,11 @@ class Serving:
 
     def glance_source(self, name: str | None) -> "partial[OpenedDetector] | None":
         """Opens the detector of the moving view; None where the model in service sees that too."""
-        return None if name is None else partial(open_detector, model_file(name, self._home).path, device="cpu")
+        return (
+            None
+            if name is None
+            else partial(open_detector, model_file(name, self._home).path, device="cpu", runtime=self._runtime)
+        )
 
     def examine(self, field: FieldImage) -> tuple[Detections, int]:
         """What it finds in a picture, and which version it was."""
