@@ -13,6 +13,8 @@ import simplejpeg
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from helpers import runtimes
+from helpers.runtimes import READER
 from helpers.tiny import TAXONOMY, tiny_recipe
 from marrowscope.cells.boxes import iou_matrix
 from marrowscope.cells.detections import Detections
@@ -20,10 +22,13 @@ from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.images import read_image
 from marrowscope.detect.detector import Detector
+from marrowscope.detect.field_detector import FieldDetector
 from marrowscope.detect.replay_runtime import ReplayDetector
 from marrowscope.detect.saved import DetectedField, SavedDetections
 from marrowscope.detect.torch_runtime import TorchDetector
+from marrowscope.model.config import InputScale
 from marrowscope.model.rcnn import CellDetector
+from marrowscope.model.traits import Traits
 from oracles.blob_detector import BlobDetector
 
 # Empty; one cell; cells at the edges; portrait; smaller than any input box.
@@ -54,10 +59,22 @@ def torch_detector(fields: Sequence[FieldImage]) -> Detector:
     return TorchDetector(CellDetector(recipe, 2), TAXONOMY)
 
 
+def in_graphs(runtime: str) -> Callable[[Sequence[FieldImage]], Detector]:
+    """An untrained network that reads every cell a second time, in another runtime."""
+
+    def make(fields: Sequence[FieldImage]) -> Detector:
+        traits = Traits(TAXONOMY, (192, 144), InputScale(factor=0.16, cell_px=14), READER)
+        return FieldDetector(runtimes.in_graphs(runtimes.untrained)[runtime], traits)
+
+    return make
+
+
 DETECTORS = [
     pytest.param(blobs, id="blobs"),
     pytest.param(replay, id="replay"),
     pytest.param(torch_detector, id="torch"),
+    pytest.param(in_graphs("openvino"), id="openvino"),
+    pytest.param(in_graphs("onnx"), id="onnx"),
 ]
 
 

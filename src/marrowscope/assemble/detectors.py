@@ -2,22 +2,29 @@
 
 demo                     the model that comes with marrowscope for the demonstration, trained on the synthetic smear
 real                     the one for real fields, trained on blood cells until a lab trains on its own
-RUN/best, a folder       a checkpoint, run by torch
+RUN/best, a folder       a checkpoint; its exported graphs where it has some
 detections.json          saved answers, played back: no torch, no model
 """
 
 from dataclasses import dataclass
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marrowscope.cells.adjusted import Confusion
 from marrowscope.detect.detector import Detector
 from marrowscope.errors import BadCheckpoint, BadInput
 
+if TYPE_CHECKING:
+    from marrowscope.detect.runtime import Runtime
+    from marrowscope.model.checkpoint import Checkpoint
+
 DEMO, REAL = "demo", "real"
 SHIPPED = {DEMO: "smear", REAL: "blood"}
 """Names of the models that come with marrowscope -> their folders below `models`."""
 DEVICES = ("auto", "cpu", "cuda")
+RUNTIMES = ("auto", "torch", "openvino", "onnx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +32,13 @@ class OpenedDetector:
     """A detector, the score from which its detections count (chosen on validation), and where it came from.
 
     confusion: how it names cells when counted at that score, where its checkpoint knows (`cells.adjusted`).
+    runtime: what computes, in words.
     """
 
     detector: Detector
     score_threshold: float
     path: Path
+    runtime: str
     confusion: Confusion | None = None
 
 
@@ -48,8 +57,11 @@ def checkpoint_path(name: str | Path) -> Path:
     return shipped
 
 
-def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
-    """The detector of a checkpoint or of a `detections.json`. BadInput (BadCheckpoint) where it is neither."""
+def open_detector(name: str | Path, *, device: str = "auto", runtime: str = "auto") -> OpenedDetector:
+    """The detector of a checkpoint or of a `detections.json`. BadInput (BadCheckpoint) where it is neither.
+
+    MissingExtra for a runtime that is not installed.
+    """
     path = checkpoint_path(name)
     if path.suffix.lower() == ".json":
         from marrowscope.detect.replay_runtime import ReplayDetector
@@ -58,21 +70,74 @@ def open_detector(name: str | Path, *, device: str = "auto") -> OpenedDetector:
         saved = read_detections(path)
         # Whatever lies below the run's threshold is not in the file, so 0 keeps all that there is.
         threshold = saved.about.get("score_threshold", 0.0)
-        return OpenedDetector(ReplayDetector(saved), float(threshold), path)
-    from marrowscope.detect.torch_runtime import TorchDetector
+        return OpenedDetector(ReplayDetector(saved), float(threshold), path, "saved answers")
+    from marrowscope.detect.field_detector import FieldDetector
     from marrowscope.model.checkpoint import load_checkpoint
 
     if not path.exists():
         raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or 'real' or 'demo'.")
+    chosen = choose_runtime(runtime, device)
     checkpoint = load_checkpoint(path)
-    detector = TorchDetector(
-        checkpoint.build(),
-        checkpoint.taxonomy,
-        reader=checkpoint.build_reader(),
-        device=choose_device(device),
-        traits=checkpoint.traits,
-    )
-    return OpenedDetector(detector, checkpoint.score_threshold, path, checkpoint.confusion)
+    in_torch = chosen == "torch"
+    opened = _in_torch(checkpoint, choose_device(device)) if in_torch else _in_graphs(checkpoint, path, chosen)
+    detector = FieldDetector(opened, checkpoint.traits)
+    return OpenedDetector(detector, checkpoint.score_threshold, path, opened.name, checkpoint.confusion)
+
+
+def _in_torch(checkpoint: "Checkpoint", device: str) -> "Runtime":
+    from marrowscope.detect.torch_runtime import TorchRuntime
+    from marrowscope.model.trunk import settle_folded
+
+    detector, reader = checkpoint.build(), checkpoint.build_reader()
+    for network in (detector, reader):
+        if network is not None:
+            settle_folded(network)
+    return TorchRuntime(detector, reader, device=device)
+
+
+def _in_graphs(checkpoint: "Checkpoint", path: Path, runtime: str) -> "Runtime":
+    """With the graphs that were exported beside the weights, else with ones made now, in memory."""
+    from marrowscope.detect.graphs import read_record
+    from marrowscope.model.checkpoint import WEIGHTS
+    from marrowscope.model.parts import as_onnx, parts_of
+
+    weights = path / WEIGHTS if path.is_dir() else path
+    folder = weights.parent / runtime
+    record = read_record(folder, weights)
+    detector = checkpoint.build()
+    files = {}
+    if record is None:
+        files = {name: as_onnx(part) for name, part in parts_of(detector, checkpoint.build_reader()).items()}
+    if runtime == "onnx":
+        from marrowscope.detect import onnx_runtime
+
+        return onnx_runtime.onnx_runtime(detector, onnx_runtime.load(folder) if record else files)
+    from marrowscope.detect import openvino_runtime
+
+    models = openvino_runtime.load(folder) if record else openvino_runtime.convert(files)
+    return openvino_runtime.openvino_runtime(detector, models, record.precision if record else "fp32")
+
+
+def choose_runtime(name: str, device: str = "auto") -> str:
+    """`torch`, `openvino` or `onnx`; `auto` takes the quickest that is installed: torch on a GPU, else OpenVINO, else
+    ONNX Runtime. BadInput for one that is not known, or that cannot use the GPU that was asked for.
+    """
+    if name not in RUNTIMES:
+        raise BadInput(f"runtime '{name}' is not known. Choose one of {', '.join(RUNTIMES)}.")
+    if name in ("openvino", "onnx") and device == "cuda":
+        raise BadInput(f"runtime '{name}' computes on the CPU here. Leave out --device cuda, or take --runtime torch.")
+    if name != "auto":
+        return name
+    if choose_device(device) == "cuda":
+        return "torch"
+    for runtime, packages in _NEEDS.items():
+        if all(find_spec(package) for package in packages):
+            return runtime
+    return "torch"
+
+
+_NEEDS = {"openvino": ("openvino", "onnx"), "onnx": ("onnxruntime", "onnx")}
+"""What a runtime needs, the quickest first; onnx carries networks out of torch."""
 
 
 def choose_device(name: str) -> str:
@@ -88,7 +153,7 @@ def choose_device(name: str) -> str:
 
 
 def use_threads(count: int) -> None:
-    """Let torch compute with this many CPU threads; 0 leaves the choice to torch."""
+    """Compute with this many CPU threads, whatever the runtime (all ask torch); 0 leaves the choice to torch."""
     if count:
         import torch
 

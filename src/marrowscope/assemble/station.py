@@ -86,8 +86,8 @@ def _header(data: bytes) -> tuple[str, str]:
 class Serving:
     """The model in service: for the live view, and for uploaded pictures in a process that starts with the first."""
 
-    def __init__(self, store: Store, home: Path, score: float | None) -> None:
-        self._store, self._home, self._score = store, home, score
+    def __init__(self, store: Store, home: Path, score: float | None, runtime: str) -> None:
+        self._store, self._home, self._score, self._runtime = store, home, score, runtime
         self._process: tuple[int, DetectionProcess] | None = None
         self._turn = threading.Lock()
 
@@ -114,11 +114,15 @@ class Serving:
 
     def source(self, model: ModelVersion) -> "partial[OpenedDetector]":
         """Opens it, in another process."""
-        return partial(open_detector, model.path, device="cpu")
+        return partial(open_detector, model.path, device="cpu", runtime=self._runtime)
 
     def glance_source(self, name: str | None) -> "partial[OpenedDetector] | None":
         """Opens the detector of the moving view; None where the model in service sees that too."""
-        return None if name is None else partial(open_detector, model_file(name, self._home).path, device="cpu")
+        return (
+            None
+            if name is None
+            else partial(open_detector, model_file(name, self._home).path, device="cpu", runtime=self._runtime)
+        )
 
     def examine(self, field: FieldImage) -> tuple[Detections, int]:
         """What it finds in a picture, and which version it was."""
@@ -184,7 +188,7 @@ def open_station(home: Path, settings: StationSettings) -> Services:
         (home / folder).mkdir(exist_ok=True)
     scheme = load_taxonomy(settings.scheme if settings.scheme in builtin_schemes() else home / settings.scheme)
     store = Store.open(settings.archive or f"sqlite:///{home / 'archive.db'}", home / "pixels")
-    serving = Serving(store, home, settings.score)
+    serving = Serving(store, home, settings.score, settings.runtime)
     try:
         serving.register(settings.detector, chosen=settings.model is not None)
         serving.glance_source(settings.live_model)  # a name that is wrong is told before the first look

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads, make_folder
+from marrowscope.cli.terminal import Device, Quiet, Runtime, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
     from marrowscope.assemble.detectors import OpenedDetector
@@ -33,6 +33,7 @@ def demo(
         bool, typer.Option("--live", help="Afterwards run a station on a simulated microscope, until Ctrl-C.")
     ] = False,
     device: Device = "auto",
+    runtime: Runtime = "auto",
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -54,7 +55,7 @@ def demo(
     use_threads(threads)
     width, height = parse_size(size)
     make_folder(out)
-    run_demo(terminal, open_detector(checkpoint, device=device), out, fields, width, height)
+    run_demo(terminal, open_detector(checkpoint, device=device, runtime=runtime), out, fields, width, height)
     if live:
         run_live(terminal, (out / "station").absolute(), checkpoint)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, Terminal, Threads
+from marrowscope.cli.terminal import Device, Quiet, Runtime, Terminal, Threads
 
 if TYPE_CHECKING:
     from marrowscope.cells.adjusted import AdjustedDifferential
@@ -36,6 +36,7 @@ def detect(
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Read folders with all below them.")] = False,
     device: Device = "auto",
+    runtime: Runtime = "auto",
     threads: Threads = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be read; detect nothing.")] = False,
     quiet: Quiet = False,
@@ -65,7 +66,7 @@ def detect(
     from marrowscope.detect.run import detect_paths
 
     use_threads(threads)
-    opened = open_detector(checkpoint, device=device)
+    opened = open_detector(checkpoint, device=device, runtime=runtime)
     with terminal.progress("detecting", "pictures") as advance:
         run = detect_paths(
             opened.detector,
@@ -75,12 +76,12 @@ def detect(
             score=opened.score_threshold if score is None else score,
             overlay=overlay,
             confusion=opened.confusion if score is None else None,  # it is that of the checkpoint's own threshold
-            about={"checkpoint": checkpoint},
+            about={"checkpoint": checkpoint, "runtime": opened.runtime},
             progress=advance,
         )
     tell_differential(terminal, run.differential, run.adjusted)
     rate = f", {run.fields / run.seconds:.1f} a second" if run.seconds > 0 else ""
-    terminal.say(f"{run.cells} cells in {run.fields} pictures{rate}")
+    terminal.say(f"{run.cells} cells in {run.fields} pictures{rate}, by {opened.runtime}")
     terminal.say(f"  {out / 'detections.json'}     every cell; also {', '.join(chosen) or 'nothing else'}")
     terminal.say(f"  {out / 'differential.md'}     the differential, from detections that no person has reviewed")
     if overlay and run.fields:

@@ -15,6 +15,8 @@ from marrowscope.cli.terminal import Quiet, Terminal
 
 _PACKAGES = ("torch", "torchvision", "opencv-python-headless", "fastapi", "sqlalchemy", "typst")
 _EXTRAS = {
+    "openvino": "openvino",
+    "onnx": "onnxruntime",
     "postgres": "pg8000",
     "genicam": "harvesters",
     "micromanager": "pymmcore-plus",
@@ -90,7 +92,7 @@ def _software() -> list[Finding]:
 
 
 def _parts() -> list[Finding]:
-    from marrowscope.assemble.detectors import DEMO, checkpoint_path
+    from marrowscope.assemble.detectors import DEMO, checkpoint_path, choose_runtime
     from marrowscope.errors import MarrowscopeError
     from marrowscope.report.fonts import missing_fonts
 
@@ -108,6 +110,7 @@ def _parts() -> list[Finding]:
         found.append(Finding("shipped model", "ok", checkpoint_path(DEMO).name))
     except MarrowscopeError as error:
         found.append(Finding("shipped model", "wrong", str(error)))
+    found.append(Finding("runtime", "ok", f"detection is computed by {choose_runtime('auto')}"))
     return found
 
 

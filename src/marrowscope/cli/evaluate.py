@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, SkipBad, Terminal, Threads, make_folder
+from marrowscope.cli.terminal import Device, Quiet, Runtime, SkipBad, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
     from marrowscope.assemble.detectors import OpenedDetector
@@ -40,6 +40,7 @@ def evaluate(
         Path | None, typer.Option(help="Remake everything from a saved pairs.npz, without model and images.")
     ] = None,
     device: Device = "auto",
+    runtime: Runtime = "auto",
     threads: Threads = 0,
     skip_bad: SkipBad = True,
     quiet: Quiet = False,
@@ -77,7 +78,7 @@ def evaluate(
         if checkpoint is None or data is None:
             raise BadInput("give CHECKPOINT and DATA, or --pairs FILE. See `marrowscope evaluate --help`.")
         use_threads(threads)
-        opened = open_detector(checkpoint, device=device)
+        opened = open_detector(checkpoint, device=device, runtime=runtime)
         fields, found = detect_split(terminal, opened, data, split, skip_bad=skip_bad)
         threshold, run = opened.score_threshold if threshold is None else threshold, run_name(checkpoint)
         save_pairs(out / PAIRS, found)
@@ -146,6 +147,7 @@ def detect_split(
             advance(done, len(fields))
 
         found = detect_labelled(opened.detector, fields, on_field=on_field)
+    terminal.say(f"computed by {opened.runtime}")
     return fields, found
 
 

@@ -24,6 +24,10 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but erro
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto, cpu or cuda; auto takes the GPU where there is one.")
 ]
+Runtime = Annotated[
+    Literal["auto", "torch", "openvino", "onnx"],
+    typer.Option(help="What computes; auto takes the quickest that is installed, and exported graphs where there are."),
+]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads for computing; 0 leaves it to torch.")]
 SkipBad = Annotated[
     bool,

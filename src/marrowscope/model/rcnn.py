@@ -1,11 +1,15 @@
 """The detector: trunk -> feature pyramid -> proposals -> cells, in five calls.
 
+Detection is cut at two places, so that another runtime may compute what is heavy: `dense`, all that is done to every
+pixel, and `heads.judge`, all that is done to a pooled proposal. What lies between them is the same code for all.
+
 Faster R-CNN (Ren et al. 2017) from torchvision's parts, with our heads. Fields enter already fitted to the input size
 (`detect.prepare`, `training.dataset`), so that nothing here resizes pixels.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +22,22 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from marrowscope.model.config import ModelRecipe
 from marrowscope.model.roi_heads import RankedRoIHeads, SoftmaxRoIHeads
-from marrowscope.model.rpn import proposal_network
+from marrowscope.model.rpn import proposal_network, propose
 from marrowscope.model.trunk import Trunk
 
 MINIMISED = ("loss_objectness", "loss_rpn_box_reg", "rpn_rank", "rpn_box", "roi_class", "roi_rank", "roi_box")
 """Names of the losses that are summed and minimised; what else a training step returns is for the log."""
+
+
+class Dense(NamedTuple):
+    """What is computed of every pixel: one entry a pyramid level, fine to coarse.
+
+    maps: (B, C, h, w). objectness: (B, A, h, w) logits of A anchors a place. deltas: (B, 4 A, h, w) of their boxes.
+    """
+
+    maps: list[Tensor]
+    objectness: list[Tensor]
+    deltas: list[Tensor]
 
 
 class CellDetector(nn.Module):
@@ -53,14 +68,10 @@ class CellDetector(nn.Module):
         maps: dict[str, Tensor] = self.pyramid(named)
         return maps
 
-    def _see(
-        self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: list[dict[str, Tensor]] | None
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        shapes = list(sizes)
-        maps = self.features(images)
-        proposals, proposal_losses = self.proposals(ImageList(images, shapes), maps, targets)
-        found, cell_losses = self.heads(maps, proposals, shapes, targets)
-        return found, proposal_losses | cell_losses
+    def dense(self, images: Tensor) -> Dense:
+        """images: (B, 3, H, W) grey levels, H and W multiples of the coarsest stride."""
+        maps = list(self.features(images).values())
+        return Dense(maps, *self.proposals.head(maps))
 
     def forward(
         self, images: Tensor, sizes: Sequence[tuple[int, int]], targets: list[dict[str, Tensor]]
@@ -70,15 +81,32 @@ class CellDetector(nn.Module):
         images: (B, 3, H, W) grey levels, padded to one size. sizes: (height, width) of each field within.
         targets: for each field boxes (n, 4) in input pixels, labels (n,) 0..K-1, ignored (k, 4).
         """
-        _, losses = self._see(images, sizes, targets)
+        shapes = list(sizes)
+        maps = self.features(images)
+        proposals, proposal_losses = self.proposals(ImageList(images, shapes), maps, targets)
+        losses = proposal_losses | self.heads(maps, proposals, shapes, targets)
         total = torch.stack([v.float() for k, v in losses.items() if k in MINIMISED]).sum()
         return losses | {"total": total}
 
-    @torch.no_grad()
     def detect(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """For each field boxes (n, 4) in input pixels, labels (n,), scores (n,), best first. Call in eval mode."""
-        found, _ = self._see(images, sizes, None)
-        return found
+        return self.detect_by(self.dense, self.heads.judge, images, sizes)
+
+    @torch.no_grad()
+    def detect_by(
+        self,
+        dense: Callable[[Tensor], Dense],
+        judge: Callable[[Tensor], tuple[Tensor, Tensor]],
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """`detect`, with networks that stand for `dense` and `heads.judge`."""
+        shapes = list(sizes)
+        seen = dense(images)
+        proposals = propose(self.proposals, ImageList(images, shapes), seen.maps, seen.objectness, seen.deltas)
+        maps = {str(s): m for s, m in zip(self.recipe.strides, seen.maps, strict=True)}
+        logits, deltas = judge(self.heads.box_roi_pool(maps, proposals, shapes))
+        return self.heads.detections(logits, deltas, proposals, shapes)
 
 
 def batch_images(images: Sequence[Tensor], multiple: int = 32) -> Tensor:

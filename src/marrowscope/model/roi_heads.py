@@ -61,19 +61,25 @@ class _CellHeads(RoIHeads):
         """Logits (R, outputs) -> scores (R, classes)."""
         raise NotImplementedError
 
+    def judge(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (R, outputs) and box deltas (R, boxes * 4) of pooled features (R, C, 7, 7)."""
+        logits, deltas = self.box_predictor(self.box_head(pooled))
+        return logits.float(), deltas.float()
+
     def read(
         self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
         """Class logits and box deltas of the proposals."""
-        logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, sizes)))
-        return logits.float(), deltas.float()
+        return self.judge(self.box_roi_pool(features, proposals, sizes))
 
     def detections(
         self, logits: Tensor, deltas: Tensor, proposals: list[Tensor], sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         """Boxes, labels 0..K-1 and scores of each image, best first, after per-class NMS."""
         per_image = [len(p) for p in proposals]
-        boxes = self.box_coder.decode(deltas, proposals).reshape(len(logits), -1, 4)[:, -self.classes :]
+        boxes = self.box_coder.decode(deltas, proposals).reshape(len(logits), deltas.shape[1] // 4, 4)[
+            :, -self.classes :
+        ]
         found = []
         for b, s, size in zip(boxes.split(per_image), self.scores(logits).split(per_image), sizes, strict=True):
             best, index = s.flatten().topk(min(CANDIDATES, s.numel()))
@@ -90,13 +96,10 @@ class _CellHeads(RoIHeads):
         features: dict[str, Tensor],
         proposals: list[Tensor],
         image_shapes: list[tuple[int, int]],
-        targets: list[dict[str, Tensor]] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Detections when `targets` is None, else losses. Targets: boxes (n, 4), labels 0..K-1, ignored (k, 4)."""
-        if targets is None:
-            logits, deltas = self.read(features, proposals, image_shapes)
-            return self.detections(logits, deltas, proposals, image_shapes), {}
-        return [], self.losses(features, proposals, image_shapes, targets)
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """Losses. Targets: boxes (n, 4), labels 0..K-1, ignored (k, 4)."""
+        return self.losses(features, proposals, image_shapes, targets)
 
     def losses(
         self,

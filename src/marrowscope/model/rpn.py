@@ -32,11 +32,8 @@ class RankedRPN(RegionProposalNetwork):
         maps = list(features.values())
         objectness, deltas = self.head(maps)
         anchors = self.anchor_generator(images, maps)
-        per_level = [o[0].numel() for o in objectness]
-        logits, deltas = concat_box_prediction_layers(objectness, deltas)
-        with torch.no_grad():
-            proposals = self.box_coder.decode(deltas.float(), anchors).view(len(anchors), -1, 4)
-            boxes, _ = self.filter_proposals(proposals, logits.float(), images.image_sizes, per_level)
+        logits, flat_deltas = concat_box_prediction_layers(objectness, deltas)
+        boxes = _best(self, anchors, objectness, logits, flat_deltas, images.image_sizes)
         if targets is None:
             return boxes, {}
         labels, matched = self.assign_targets_to_anchors(anchors, targets)
@@ -45,10 +42,38 @@ class RankedRPN(RegionProposalNetwork):
             labels[image] = torch.where(off & (labels[image] != 1), torch.full_like(labels[image], -1), labels[image])
         flat_labels, truth = torch.cat(labels), torch.cat(matched)
         positive = flat_labels == 1
-        decoded = self.box_coder.decode(deltas[positive].float(), [torch.cat(anchors)[positive]]).reshape(-1, 4)
+        decoded = self.box_coder.decode(flat_deltas[positive].float(), [torch.cat(anchors)[positive]]).reshape(-1, 4)
         box, ious = ranked_box_loss(self.recipe, decoded, truth[positive], logits.flatten()[positive])
         losses = ranked_losses(self.recipe, logits.flatten(), positive, ious, flat_labels == -1, box)
         return boxes, {f"rpn_{k}": v * self.recipe.rpn_weight if k in ("rank", "box") else v for k, v in losses.items()}
+
+
+def propose(
+    network: RegionProposalNetwork,
+    images: ImageList,
+    maps: list[Tensor],
+    objectness: list[Tensor],
+    deltas: list[Tensor],
+) -> list[Tensor]:
+    """Boxes (n, 4) of each image, best first, from what `network.head` said of the maps (one entry a level)."""
+    anchors = network.anchor_generator(images, maps)
+    logits, flat_deltas = concat_box_prediction_layers(objectness, deltas)
+    return _best(network, anchors, objectness, logits, flat_deltas, images.image_sizes)
+
+
+@torch.no_grad()
+def _best(
+    network: RegionProposalNetwork,
+    anchors: list[Tensor],
+    objectness: list[Tensor],
+    logits: Tensor,
+    deltas: Tensor,
+    sizes: list[tuple[int, int]],
+) -> list[Tensor]:
+    """Decode and suppress; logits and deltas are those of all levels in one row."""
+    boxes = network.box_coder.decode(deltas.float(), anchors).view(len(anchors), -1, 4)
+    kept, _ = network.filter_proposals(boxes, logits.float(), sizes, [o[0].numel() for o in objectness])
+    return kept
 
 
 def proposal_network(recipe: ModelRecipe, anchor_generator: Any, head: Any) -> RegionProposalNetwork:

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -30,6 +30,7 @@ DEFAULT = """\
 # The detector: "real", "demo", or a folder such as "models/2026-05/best"; relative to this folder.
 # model = "real"               # left out: "demo" (drawn cells) for the simulated microscope, "real" for others
 # live_model = "real"          # a lighter one for the moving view; model then sees what is kept alone
+# runtime = "auto"             # what computes: torch, openvino, onnx, or the quickest that is installed
 # score = 0.5                  # cells below it are not shown; left out: what the model's validation chose
 
 # The classes: a built-in scheme, or a TOML file of the lab's own.
@@ -65,6 +66,7 @@ class StationSettings(BaseModel):
     cameras: tuple[str, ...] = ()
     model: str | None = None
     live_model: str | None = None
+    runtime: Literal["auto", "torch", "openvino", "onnx"] = "auto"
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     scheme: str = "clinical"
     archive: str | None = None
