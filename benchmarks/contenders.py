@@ -23,8 +23,6 @@ TORCHVISION, OURS = "torchvision eager", "resnet101"
 RUNTIMES = ("torch", "onnx", "openvino")
 MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 CLASSES = 20
-BOX = (1344, 1024)
-"""Width and height inside which the large detectors fit a field."""
 STAGES = (
     "decode",
     "resize",
@@ -38,16 +36,20 @@ STAGES = (
     "JSON",
     "rest",
 )
-"""`reading`: cutting cells and naming them again, where the detector has a reader. `rest`: threads, the differential."""
+"""`reading`: cutting cells and naming them again, where there is a reader. `rest`: threads, the differential."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """name: what the table says. model: `torchvision`, `resnet101` (random weights), or a detector's name or path."""
+    """name: what the table says. model: `torchvision`, `resnet101` (random weights), or a detector's name or path.
+
+    box: (width, height) inside which torchvision's fits a field.
+    """
 
     name: str
     model: str
     runtime: str = "torch"
+    box: tuple[int, int] = (1344, 1024)
 
 
 def runtimes_there() -> list[str]:
@@ -97,11 +99,11 @@ Run = Callable[[Path, Path], None]
 def build(contender: Contender, stages: Stages, scratch: Path, seed: int) -> tuple[Run, bool]:
     """How to run it, and whether torch computes and so can count its FLOPs."""
     if contender.model == "torchvision":
-        return _torchvision(stages, seed)
+        return _torchvision(contender.box, stages, seed)
     return _ours(contender, stages, scratch)
 
 
-def _torchvision(stages: Stages, seed: int) -> tuple[Run, bool]:
+def _torchvision(box: tuple[int, int], stages: Stages, seed: int) -> tuple[Run, bool]:
     import torch
     from PIL import Image
     from torchvision.models.detection import FasterRCNN
@@ -110,7 +112,7 @@ def _torchvision(stages: Stages, seed: int) -> tuple[Run, bool]:
 
     torch.manual_seed(seed)
     backbone = resnet_fpn_backbone(backbone_name="resnet101", weights=None)
-    model = FasterRCNN(backbone, CLASSES + 1, min_size=min(BOX), max_size=max(BOX)).eval()
+    model = FasterRCNN(backbone, CLASSES + 1, min_size=min(box), max_size=max(box)).eval()
     stages.time(model.transform, "forward", "resize")
     stages.time(model.backbone, "forward", "dense network")
     stages.time(model.rpn, "forward", "proposals")
@@ -140,8 +142,8 @@ def _torchvision(stages: Stages, seed: int) -> tuple[Run, bool]:
     return run, True
 
 
-def random_checkpoint(folder: Path, seed: int) -> None:
-    """A checkpoint of `resnet101` at 1344 x 1024 with random weights: of use for nothing but time."""
+def random_checkpoint(folder: Path, box: tuple[int, int], seed: int) -> None:
+    """A checkpoint of `resnet101` with random weights: of use for nothing but time."""
     import torch
 
     from marrowscope.cells.taxonomy import load_taxonomy
@@ -150,7 +152,7 @@ def random_checkpoint(folder: Path, seed: int) -> None:
     from marrowscope.model.rcnn import CellDetector
 
     taxonomy = load_taxonomy("liu2022")
-    recipe = ModelRecipe(input_size=BOX, trunk_weights="none")
+    recipe = ModelRecipe(input_size=box, trunk_weights="none")
     torch.manual_seed(seed)
     weights = CellDetector(recipe, len(taxonomy)).state_dict()
     # Every score counts, as many cells are written as a field may hold.

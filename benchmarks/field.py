@@ -59,6 +59,10 @@ class Child:
         theirs.close()
         self.runs: list[dict[str, Any]] = []
         self.about: dict[str, Any] = {}
+        self.error: str | None = None
+
+    def settle(self) -> None:
+        """Wait until it is ready, or has said why it cannot be."""
         self.error = self.answer().get("error")
 
     def answer(self) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def contenders(options: argparse.Namespace) -> list[Contender]:
     there = runtimes_there()
     chosen = []
     if options.only in (None, "torchvision", "resnet101", "light"):
-        chosen.append(Contender(TORCHVISION, "torchvision"))
+        chosen.append(Contender(TORCHVISION, "torchvision", box=(options.box[0], options.box[1])))
     if options.only in (None, "resnet101"):
         chosen += [Contender(f"{OURS} {runtime}", OURS, runtime) for runtime in there]
     if options.only in (None, "light"):
@@ -111,6 +115,7 @@ def lined_up(
     children = [Child(c, options, paths, scratch) for c in chosen]
     try:
         for child in children:
+            child.settle()
             if child.error:
                 print(f"left out: {child.contender.name}: {child.error}")
         yield [c for c in children if c.error is None]
@@ -246,6 +251,7 @@ def machine(options: argparse.Namespace, data: bytes) -> dict[str, Any]:
         "libraries": versions,
         "seed": options.seed,
         "size": options.size,
+        "box": options.box,
         "field_sha256": hashlib.sha256(data).hexdigest(),
         "rounds": options.repeat,
     }
@@ -260,6 +266,7 @@ def main() -> None:
         "--int8", action="append", default=[], metavar="FOLDER", help="light detectors exported as int8"
     )
     parser.add_argument("--size", type=int, nargs=2, default=(4000, 3000), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--box", type=int, nargs=2, default=(1344, 1024), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--copies", type=int, default=24, help="files of the folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -283,10 +290,10 @@ def main() -> None:
         for path in paths:
             path.write_bytes(data)
         about = machine(options, data)
-        print("\n".join(f"{k}: {v}" for k, v in about.items()))
+        print("\n".join(f"{k}: {v}" for k, v in about.items()), flush=True)
         print(f"runtimes: {', '.join(runtimes_there())} of {', '.join(RUNTIMES)}")
         if any(c.model == OURS for c in contenders(options)):
-            random_checkpoint(scratch / OURS, options.seed)
+            random_checkpoint(scratch / OURS, (options.box[0], options.box[1]), options.seed)
         result: dict[str, Any] = {"machine": about}
         if options.only != "folder":
             chosen = [*contenders(options), Contender("products", "gemm")]
