@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections import defaultdict
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-TORCHVISION, OURS = "torchvision eager", "resnet101"
+TORCHVISION = "torchvision eager"
 RUNTIMES = ("torch", "onnx", "openvino")
 MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 CLASSES = 20
@@ -41,13 +42,14 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Contender:
-    """name: what the table says. model: `torchvision`, `resnet101` (random weights), or a detector's name or path.
+    """name: what the table says. kind: `torchvision`, `large`, `light`, or `products` of matrices: no detector.
 
-    box: (width, height) inside which torchvision's fits a field.
+    checkpoint: its folder, for ours. box: (width, height) inside which torchvision's fits a field.
     """
 
     name: str
-    model: str
+    kind: str
+    checkpoint: Path = Path()
     runtime: str = "torch"
     box: tuple[int, int] = (1344, 1024)
 
@@ -96,11 +98,11 @@ Run = Callable[[Path, Path], None]
 """From a JPEG to a folder with its JSON."""
 
 
-def build(contender: Contender, stages: Stages, scratch: Path, seed: int) -> tuple[Run, bool]:
+def build(contender: Contender, stages: Stages, seed: int) -> tuple[Run, bool]:
     """How to run it, and whether torch computes and so can count its FLOPs."""
-    if contender.model == "torchvision":
+    if contender.kind == "torchvision":
         return _torchvision(contender.box, stages, seed)
-    return _ours(contender, stages, scratch)
+    return _ours(contender, stages)
 
 
 def _torchvision(box: tuple[int, int], stages: Stages, seed: int) -> tuple[Run, bool]:
@@ -159,21 +161,48 @@ def random_checkpoint(folder: Path, box: tuple[int, int], seed: int) -> None:
     save_checkpoint(folder, Checkpoint(weights, recipe, taxonomy, score_threshold=0.0))
 
 
-def opened(contender: Contender, scratch: Path) -> Any:
+def in_every_runtime(kind: str, label: str, source: Path, scratch: Path, shown: Path) -> list[Contender]:
+    """A checkpoint in each runtime that is installed, its graphs exported beforehand, as `marrowscope export` does.
+
+    shown: the picture on which 8 bits are calibrated. One picture is enough for the time, not for the accuracy.
+    """
+    from marrowscope.model.checkpoint import WEIGHTS
+
+    def copied(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        shutil.copy(source / WEIGHTS if source.is_dir() else source, folder / WEIGHTS)
+        return folder
+
+    place = scratch / kind / label.replace("/", "_")
+    plain = copied(place / "fp32")
+    found = [Contender(f"{label} torch", kind, plain)]
+    others = runtimes_there()[1:]
+    if not others:
+        return found
+    from marrowscope.assemble.exporting import export_fp32, export_int8
+
+    for runtime in others:
+        export_fp32(plain, runtime)
+        found.append(Contender(f"{label} {runtime}", kind, plain, runtime))
+    if "openvino" in others and importlib.util.find_spec("nncf"):
+        small = copied(place / "int8")
+        export_int8(small, [shown])
+        found.append(Contender(f"{label} openvino int8", kind, small, "openvino"))
+    return found
+
+
+def opened(contender: Contender) -> Any:
     """The detector as `open_detector` gives it."""
     from marrowscope.assemble.detectors import open_detector
 
-    name = scratch / OURS if contender.model == OURS else contender.model
-    if contender.runtime == "torch":
-        return open_detector(name, device="cpu")
-    options: dict[str, Any] = {"device": "cpu", "runtime": contender.runtime}
-    return open_detector(name, **options)
+    options: dict[str, Any] = {"runtime": contender.runtime} if len(runtimes_there()) > 1 else {}
+    return open_detector(contender.checkpoint, device="cpu", **options)
 
 
-def _ours(contender: Contender, stages: Stages, scratch: Path) -> tuple[Run, bool]:
+def _ours(contender: Contender, stages: Stages) -> tuple[Run, bool]:
     from marrowscope.detect import field_detector, run, sources
 
-    found = opened(contender, scratch)
+    found = opened(contender)
     stages.time(sources, "read_image", "decode")
     stages.time(field_detector, "resize_to", "resize")
     for name in ("write_detections", "write_differential", "write_run"):
@@ -242,7 +271,7 @@ def throughput(contender: Contender, paths: Sequence[Path], scratch: Path) -> di
     from marrowscope.detect.run import detect_paths
     from marrowscope.detect.sources import read_fields
 
-    found = opened(contender, scratch)
+    found = opened(contender)
     detector, score = found.detector, found.score_threshold
     size = detector.input_size
     fields = list(read_fields(paths[:2], at_least=size))
@@ -274,7 +303,7 @@ def serve(
     stages = Stages()
     out = scratch / contender.name.replace(" ", "_").replace("/", "_")
     try:
-        work, countable = (None, False) if contender.model == "gemm" else build(contender, stages, scratch, seed)
+        work, countable = (None, False) if contender.kind == "products" else build(contender, stages, seed)
     except Exception as error:  # whatever a runtime raises, the others go on
         connection.send({"error": f"{type(error).__name__}: {error}"})
         return
