@@ -95,6 +95,11 @@ class Child:
         self.process.join(30)
 
     @property
+    def label(self) -> str:
+        """Which detector it runs, in whatever runtime."""
+        return self.contender.name.split()[0]
+
+    @property
     def seconds(self) -> float:
         """Median of the runs that count."""
         return statistics.median(r["seconds"] for r in self.runs)
@@ -312,6 +317,10 @@ def main() -> None:
                 raced = [c for c in children if c.contender.kind != "products"]
                 for child in raced:
                     child.about = child.ask("about")
+                for child in raced:
+                    # The same networks in another runtime: torch counted them.
+                    alike = [c.about["gflop"] for c in raced if c.label == child.label]
+                    child.about["gflop"] = child.about["gflop"] or max(filter(None, alike), default=None)
                 result["gemm_gflops"] = peak
                 result["fields"] = show(raced, peak)
                 goals(raced)
