@@ -122,7 +122,8 @@ def test_a_few_steps_on_one_field_find_and_name_its_cells(loss):
     optimiser = torch.optim.AdamW(detector.parameters(), lr=2e-3)
     images, sizes, targets = batch_of(5)
     detector.train()
-    for _ in range(80):
+    # At 80 steps the softmax heads find every cell from some seeds only, whoever pools.
+    for _ in range(140):
         optimiser.zero_grad()
         detector(images, sizes, targets)["total"].backward()
         optimiser.step()

@@ -17,10 +17,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RPNHead
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from marrowscope.model.config import ModelRecipe
+from marrowscope.model.pooling import RowPool
 from marrowscope.model.roi_heads import RankedRoIHeads, SoftmaxRoIHeads
 from marrowscope.model.rpn import proposal_network, propose
 from marrowscope.model.trunk import Trunk
@@ -57,7 +58,7 @@ class CellDetector(nn.Module):
             nn.init.constant_(rpn_head.cls_logits.bias, float(torch.tensor(recipe.score_prior).logit()))
         self.proposals = proposal_network(recipe, anchors, rpn_head)
         names = [str(s) for s in recipe.strides if s <= 32]
-        pool = MultiScaleRoIAlign(names, output_size=7, sampling_ratio=recipe.roi_samples)
+        pool = RowPool(names, output_size=7, sampling_ratio=recipe.roi_samples)
         head = TwoMLPHead(recipe.fpn_channels * 49, recipe.head_width)
         heads = RankedRoIHeads if recipe.loss == "ranked" else SoftmaxRoIHeads
         self.heads = heads(recipe, classes, pool, head)
