@@ -61,6 +61,6 @@ def test_several_processes_cannot_begin_it(
 
 
 def test_a_start_that_is_not_there_is_named(command: Any, fields: Path, tmp_path: Path) -> None:
-    done = command("train", fields, "--start", tmp_path / "nowhere", "--out", tmp_path / "run")
+    done = command("train", fields, "--recipe", "light", "--start", tmp_path / "nowhere", "--out", tmp_path / "run")
     assert done.exit_code == 2
     assert "nowhere" in done.stderr
