@@ -7,7 +7,7 @@ import pytest
 
 from helpers.runtimes import untrained
 from helpers.tiny import TAXONOMY, paint
-from marrowscope.assemble import detectors
+from marrowscope.assemble import detectors, exporting
 from marrowscope.assemble.detectors import choose_runtime, open_detector
 from marrowscope.assemble.exporting import export_fp32
 from marrowscope.errors import BadCheckpoint, BadInput, MissingExtra
@@ -66,7 +66,7 @@ def test_exported_graphs_are_used_and_find_what_torch_finds(
     def never(part: object) -> bytes:
         raise AssertionError("networks were exported anew")
 
-    monkeypatch.setattr("marrowscope.model.parts.as_onnx", never)
+    monkeypatch.setattr("marrowscope.assemble.exporting.as_onnx", never)
     opened = open_detector(folder, device="cpu", runtime=runtime)
     (found,) = opened.detector.detect([field])
     assert opened.runtime == {"openvino": "OpenVINO, fp32", "onnx": "ONNX Runtime, fp32"}[runtime]
@@ -79,6 +79,44 @@ def test_a_checkpoint_without_graphs_is_converted_when_it_is_opened(tmp_path: Pa
     opened = open_detector(tmp_path, device="cpu")
     assert opened.runtime == "OpenVINO, fp32"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors"]
+
+
+def test_a_conversion_is_kept_in_the_cache_and_made_again_where_it_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARROWSCOPE_CACHE", str(tmp_path / "cache"))
+    made: list[object] = []
+    convert = exporting.as_onnx
+    monkeypatch.setattr(exporting, "as_onnx", lambda part: (made.append(part), convert(part))[1])
+    _save(tmp_path)
+    field, _ = paint(3)
+    answers = []
+    for expected in (2, 2, 4):
+        (found,) = open_detector(tmp_path, device="cpu", runtime="onnx").detector.detect([field])
+        answers.append(found.scores.tolist())
+        assert len(made) == expected  # the dense network and the judge
+        if len(answers) == 2:
+            (graph,) = (tmp_path / "cache").rglob("judge.onnx")
+            graph.write_bytes(graph.read_bytes()[:-100])
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_without_a_place_for_a_cache_a_checkpoint_is_converted_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("MARROWSCOPE_CACHE", str(tmp_path / "a file"))
+    _save(tmp_path)
+    assert open_detector(tmp_path, device="cpu", runtime="onnx").runtime == "ONNX Runtime, fp32"
+
+
+def test_the_cache_keeps_the_newest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARROWSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(exporting, "CACHED", 1)
+    for seed in (0, 1):
+        _save(tmp_path, seed=seed)
+        open_detector(tmp_path, device="cpu", runtime="onnx")
+    assert len(list((tmp_path / "cache" / "graphs").iterdir())) == 1
 
 
 def test_graphs_of_an_earlier_export_are_not_used_with_new_weights(tmp_path: Path) -> None:

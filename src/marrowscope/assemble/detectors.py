@@ -6,6 +6,7 @@ RUN/best, a folder       a checkpoint; its exported graphs where it has some
 detections.json          saved answers, played back: no torch, no model
 """
 
+import logging
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ SHIPPED = {DEMO: "smear", REAL: "blood"}
 """Names of the models that come with marrowscope -> their folders below `models`."""
 DEVICES = ("auto", "cpu", "cuda")
 RUNTIMES = ("auto", "torch", "openvino", "onnx")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,26 +98,27 @@ def _in_torch(checkpoint: "Checkpoint", device: str) -> "Runtime":
 
 
 def _in_graphs(checkpoint: "Checkpoint", path: Path, runtime: str) -> "Runtime":
-    """With the graphs that were exported beside the weights, else with ones made now, in memory."""
-    from marrowscope.detect.graphs import read_record
+    """With the graphs that were exported beside the weights, else with ones of the cache, else made in memory."""
+    from marrowscope.assemble.exporting import graphs_of
     from marrowscope.model.checkpoint import WEIGHTS
     from marrowscope.model.parts import as_onnx, parts_of
 
-    weights = path / WEIGHTS if path.is_dir() else path
-    folder = weights.parent / runtime
-    record = read_record(folder, weights)
+    files, precision, folder = {}, "fp32", Path()
     detector = checkpoint.build()
-    files = {}
-    if record is None:
+    try:
+        folder, record = graphs_of(path / WEIGHTS if path.is_dir() else path, runtime)
+        precision = record.precision
+    except OSError as error:
+        log.info("no cache for converted networks (%s): they are converted each time", error)
         files = {name: as_onnx(part) for name, part in parts_of(detector, checkpoint.build_reader()).items()}
     if runtime == "onnx":
         from marrowscope.detect import onnx_runtime
 
-        return onnx_runtime.onnx_runtime(detector, onnx_runtime.load(folder) if record else files)
+        return onnx_runtime.onnx_runtime(detector, files or onnx_runtime.load(folder))
     from marrowscope.detect import openvino_runtime
 
-    models = openvino_runtime.load(folder) if record else openvino_runtime.convert(files)
-    return openvino_runtime.openvino_runtime(detector, models, record.precision if record else "fp32")
+    models = openvino_runtime.convert(files) if files else openvino_runtime.load(folder)
+    return openvino_runtime.openvino_runtime(detector, models, precision)
 
 
 def choose_runtime(name: str, device: str = "auto") -> str:

@@ -5,21 +5,26 @@ lab, so it is fitted, padded and cropped as it will be.
 """
 
 import math
+import os
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
+from marrowscope import __version__
 from marrowscope.data.images import read_image
 from marrowscope.data.labelled import LabelledField
 from marrowscope.detect.detector import Detector
 from marrowscope.detect.field_detector import FieldDetector
 from marrowscope.detect.graph_runtime import Graph, GraphRuntime, Numbers
-from marrowscope.detect.graphs import GraphRecord, sha256_of, write_graphs
-from marrowscope.errors import BadInput
+from marrowscope.detect.graphs import GraphRecord, read_record, sha256_of, write_graphs
+from marrowscope.errors import BadCheckpoint, BadInput
 from marrowscope.evaluation.average_precision import macro_ap50
 from marrowscope.model.checkpoint import WEIGHTS, load_checkpoint
 from marrowscope.model.parts import as_onnx, parts_of
@@ -29,6 +34,10 @@ POINTS = 0.005
 """AP@50 that 8 bits may cost."""
 FIELDS = 60
 """Fields that are looked at, at most: ranges settle long before."""
+CACHE = "MARROWSCOPE_CACHE"
+"""Names another folder for the cache."""
+CACHED = 8
+"""Checkpoints whose graphs stay in the cache; some 30 MB each for a light detector."""
 _ROWS = 32
 """Pooled proposals or crops of one field that are kept as samples."""
 
@@ -48,11 +57,15 @@ class Exported:
     tried: tuple[tuple[tuple[str, ...], float], ...] = ()
 
 
-def export_fp32(checkpoint: Path, runtime: str) -> Exported:
-    """Write the graphs of a checkpoint folder for `openvino` or `onnx`. MissingExtra without the packages."""
-    loaded = load_checkpoint(checkpoint)
+def export_fp32(checkpoint: Path, runtime: str, *, into: Path | None = None) -> Exported:
+    """Write the graphs of a checkpoint (its folder, or its file) for `openvino` or `onnx`.
+
+    into: their folder; left out, it lies beside the weights. MissingExtra without the packages.
+    """
+    weights = checkpoint / WEIGHTS if checkpoint.is_dir() else checkpoint
+    loaded = load_checkpoint(weights)
     files = {name: as_onnx(part) for name, part in parts_of(loaded.build(), loaded.build_reader()).items()}
-    record = GraphRecord(runtime=runtime, precision="fp32", weights=sha256_of(checkpoint / WEIGHTS))
+    record = GraphRecord(runtime=runtime, precision="fp32", weights=sha256_of(weights))
     write: Callable[[Path], None]
     if runtime == "onnx":
         from marrowscope.detect import onnx_runtime
@@ -62,7 +75,30 @@ def export_fp32(checkpoint: Path, runtime: str) -> Exported:
         from marrowscope.detect import openvino_runtime
 
         write = partial(openvino_runtime.save, openvino_runtime.convert(files))
-    return Exported(checkpoint / runtime, write_graphs(checkpoint / runtime, record, write))
+    folder = into or weights.parent / runtime
+    return Exported(folder, write_graphs(folder, record, write))
+
+
+def graphs_of(weights: Path, runtime: str) -> tuple[Path, GraphRecord]:
+    """Folder and record of the graphs of this file: those exported beside it, else the user's cache, filled if need be.
+
+    BadCheckpoint for exported ones that do not belong to it. OSError where the cache cannot be written.
+    """
+    beside = weights.parent / runtime
+    if (exported := read_record(beside, weights)) is not None:
+        return beside, exported
+    cache = Path(os.environ.get(CACHE) or user_cache_path("marrowscope")) / "graphs"
+    folder = cache / f"{sha256_of(weights)[:32]}-{__version__}" / runtime
+    with suppress(BadCheckpoint):  # cut short or changed: made again
+        if (cached := read_record(folder, weights)) is not None:
+            folder.parent.touch()
+            return folder, cached
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = export_fp32(weights, runtime, into=folder)
+    by_age = sorted((f for f in cache.iterdir() if f.is_dir()), key=lambda f: f.stat().st_mtime, reverse=True)
+    for old in by_age[CACHED:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return made.folder, made.record
 
 
 def export_int8(checkpoint: Path, fields: Fields, progress: Progress = lambda done, total: None) -> Exported:
