@@ -126,6 +126,19 @@ def _tell_graphs(terminal: Terminal, exported: "Exported") -> None:
         terminal.say(f"  AP@50 on these fields: {found:.4f} in int8 with {', '.join(kept_fp32)} in fp32")
 
 
+def _more_lines(checkpoint: "Checkpoint") -> list[str]:
+    """What not every checkpoint has."""
+    lines = []
+    if (scale := checkpoint.scale) is not None:
+        lines.append(f"- a cell of middle size is {scale.cell_px:.0f} pixels across there")
+    if (reader := checkpoint.reader) is not None:
+        lines.append(
+            f"- reader: trunk `{reader.trunk}` names each cell again, on crops of {reader.crop_px} pixels, in {reader.views} "
+            "views"
+        )
+    return lines
+
+
 def model_card(checkpoint: "Checkpoint", limits: str, *, half: bool) -> str:
     """The card, from the checkpoint alone."""
     model = checkpoint.model
@@ -146,6 +159,7 @@ def model_card(checkpoint: "Checkpoint", limits: str, *, half: bool) -> str:
         f"- Faster R-CNN, {model.loss} loss, trunk `{model.trunk}`, pyramid strides {list(model.strides)} of "
         f"{model.fpn_channels} channels",
         f"- input: fields fitted inside {model.input_size[0]} x {model.input_size[1]} pixels",
+        *_more_lines(checkpoint),
         f"- {weights / 1e6:.2f} million numbers, {'float16' if half else 'float32'}",
         f"- epoch {checkpoint.epoch}; made by marrowscope {checkpoint.code_version}",
         f"- training data (SHA-256 of labels and image sizes): `{checkpoint.data_hash or 'not recorded'}`",
