@@ -6,6 +6,7 @@ The steps, and where they leave what, are in `retrain_steps`.
 import getpass
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,7 +19,6 @@ import typer
 from marrowscope.cli.terminal import Device, Quiet, Settings, Terminal, Threads
 
 if TYPE_CHECKING:
-    from marrowscope.cells.taxonomy import Taxonomy
     from marrowscope.cli.retrain_steps import Plan
     from marrowscope.station.promotion import Comparison
     from marrowscope.store.store import Store
@@ -86,9 +86,15 @@ def retrain(
     with _open_store(home, station.archive) as store:
         who = _who(store, by, promote)
         use_threads(threads)
+
+        def work_in(folder: Path, plan: Plan) -> Work:
+            return Work(terminal, store, home, folder, plan, scheme, who, device, plan.base or station.detector)
+
         if dry_run:
-            plan = _plan(recipe, epochs, settings, extra, specimen, base, start)
-            _tell_plan(terminal, store, home, scheme, plan)
+            with tempfile.TemporaryDirectory(dir=home) as aside:
+                work = work_in(Path(aside), _plan(recipe, epochs, settings, extra, specimen, base, start))
+                work.export()
+                work.tell()
             return
         if resume:
             folder = _unfinished(home)
@@ -97,16 +103,16 @@ def retrain(
         else:
             plan = _plan(recipe, epochs, settings, extra, specimen, base, start)
             folder = _begin(home, plan)
-        work = Work(terminal, store, home, folder, plan, scheme, who, device, plan.base or station.detector)
+        work = work_in(folder, plan)
         try:
             work.export()
         except MarrowscopeError:
             if not resume:  # nothing that could be gone on with
                 shutil.rmtree(folder)
             raise
-        work.train()
-        comparison = work.compare()
-        work.settle(comparison, partial(_decide, terminal, promote))
+        candidate = work.train()
+        comparison = work.compare(candidate)
+        work.settle(candidate, comparison, partial(_decide, terminal, promote))
 
 
 def _require_home(home: Path) -> Path:
@@ -186,24 +192,6 @@ def _unfinished(home: Path) -> Path:
     if not begun:
         raise BadInput(f"{home}: no retraining waits to be gone on with. Begin one without --resume.")
     return begun[-1]
-
-
-def _tell_plan(terminal: Terminal, store: "Store", home: Path, scheme: "Taxonomy", plan: "Plan") -> None:
-    """Export into a folder that is thrown away, and say what training would see."""
-    import tempfile
-
-    from marrowscope.cli.retrain_steps import FIELDS, specimen_ids, tell_export, tell_training, training_data
-    from marrowscope.cli.train import chosen_recipe, tell_recipe
-    from marrowscope.station.retraining import export_reviewed
-
-    with tempfile.TemporaryDirectory(dir=home) as aside:
-        made = export_reviewed(
-            store, Path(aside) / FIELDS, scheme=scheme, specimens=specimen_ids(store, plan.specimens)
-        )
-        tell_export(terminal, made)
-        recipe = chosen_recipe(plan.recipe, plan.epochs, list(plan.settings))
-        tell_training(terminal, training_data(made.folder, plan, recipe, scheme))
-        tell_recipe(terminal, recipe)
 
 
 def _decide(terminal: Terminal, promote: Promote, comparison: "Comparison") -> bool:

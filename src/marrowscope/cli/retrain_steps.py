@@ -1,7 +1,8 @@
 """The steps of a retraining: export, train, compare, settle. Each is done once; taken up again, it goes on.
 
 Everything of one retraining lies in HOME/exports/retrain-<time>: plan.json (what was asked for), fields/ (the exported
-fields), run/ (the training), comparison.json and comparison.md, result.json (what came of it).
+fields), run/ (the training), reader/ (that of the reader, where the serving model has one), comparison.json and
+comparison.md, result.json (what came of it).
 """
 
 import hashlib
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marrowscope.cli.retrain_data import RetrainingData, tell_training, training_data
 from marrowscope.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from marrowscope.cells.specimen import ModelVersion
     from marrowscope.cells.taxonomy import Taxonomy
-    from marrowscope.data.labelled import LabelledField
     from marrowscope.model.checkpoint import Checkpoint
     from marrowscope.station.promotion import Comparison, Contestant
     from marrowscope.station.retraining import RetrainingSet
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from marrowscope.training.recipe import Recipe
 
 PREFIX = "retrain-"
-PLAN, FIELDS, RUN, COMPARISON, PAGE, RESULT = (
+PLAN, FIELDS, RUN, READING, COMPARISON, PAGE, RESULT = (
     "plan.json",
     "fields",
     "run",
+    "reader",
     "comparison.json",
     "comparison.md",
     "result.json",
@@ -98,81 +100,6 @@ def tell_export(terminal: Terminal, made: "RetrainingSet") -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class RetrainingData:
-    """What a candidate learns from. notes: what a person should know of it."""
-
-    training: tuple["LabelledField", ...]
-    validation: tuple["LabelledField", ...]
-    taxonomy: "Taxonomy"
-    notes: tuple[str, ...]
-
-
-def training_data(
-    folder: Path, plan: Plan, recipe: "Recipe", scheme: "Taxonomy", *, known: "Taxonomy | None" = None
-) -> RetrainingData:
-    """The exported fields without the fixed set, a fifth of their specimens for validation, and the extra folders.
-
-    known: classes of the model that training begins from; what it knows stays, though no field shows it this time.
-    """
-    from marrowscope.cli.fields import HELD_OUT
-    from marrowscope.data.clean import drop_unknown, keep_frequent_classes
-    from marrowscope.data.convert import read_labels, splits_of
-    from marrowscope.data.split import by_field, by_specimen
-    from marrowscope.data.voc import read_voc
-    from marrowscope.errors import BadInput
-    from marrowscope.station.desk import translation
-    from marrowscope.station.retraining import TRAIN
-
-    own = read_voc(folder, split=TRAIN).fields
-    if len(own) < 2:
-        raise BadInput(
-            f"{len(own)} reviewed fields are free to train on: the others belong to the fixed set. Review more cases."
-        )
-    several = len({field.specimen for field in own}) > 1
-    training, validation = (by_specimen if several else by_field)(own, held_out=HELD_OUT, seed=recipe.seed)
-    notes = [] if several else ["one specimen alone: validation fields are of the same patient, which flatters"]
-    for place in plan.extra:
-        offered = splits_of(Path(place))
-        more = read_labels(Path(place), split="train" if "train" in offered else None, skip_bad=True).fields
-        notes.append(f"{len(more)} fields of {place} are trained on as well")
-        training = (*training, *more)
-    kept = keep_frequent_classes([*training, *validation], more_than=recipe.more_than, taxonomy=scheme).fields
-    frequent = {scheme.index(label) for field in kept for label in field.labels}
-    taught = {
-        scheme.index(label)
-        for field in training
-        for label, difficult in zip(field.labels, field.difficult, strict=True)
-        if not difficult and scheme.find(label) is not None
-    }
-    classes = taught & frequent
-    if not classes:
-        raise BadInput(
-            f"no class has more than {recipe.more_than} cells to learn from. Review more, or --set more_than=0."
-        )
-    if known is not None:
-        classes |= {scheme.index(code) for code in translation(known, scheme)}
-    # The bucket comes along where it marks cells to be passed over; classes that are left out then go into it.
-    if scheme.other is not None and any(field.difficult.any() for field in [*training, *validation]):
-        classes.add(scheme.index(scheme.other))
-    taxonomy = scheme.keep(classes)
-    return RetrainingData(
-        drop_unknown(training, taxonomy).fields, drop_unknown(validation, taxonomy).fields, taxonomy, tuple(notes)
-    )
-
-
-def tell_training(terminal: Terminal, data: RetrainingData) -> None:
-    """Classes, cells and fields of both sides."""
-    from marrowscope.data.summary import summarise
-
-    for note in data.notes:
-        terminal.say(note, style="yellow")
-    summary = summarise({"train": data.training, "val": data.validation}, data.taxonomy)
-    rows: list[tuple[object, ...]] = [(r.name, r.lineage.value, *r.cells) for r in summary.rows]
-    rows += [("cells", "", *summary.cells), ("fields", "", *summary.fields)]
-    terminal.table(("class", "lineage", "train", "val"), rows, title=f"{len(data.taxonomy)} classes")
-
-
-@dataclass(frozen=True, eq=False)
 class Work:
     """The steps of one retraining; each does nothing where its result is there already.
 
@@ -207,39 +134,84 @@ class Work:
                 "no field is left to compare on: the reviewed fields are all of one patient, or the specimens chosen "
                 "leave the fixed set out. Review a case of another patient."
             )
-        training_data(fields, self.plan, self._recipe(), self.scheme)
+        training_data(fields, self.plan.extra, self._recipe(), self.scheme)
 
     def _recipe(self) -> "Recipe":
         from marrowscope.cli.train import chosen_recipe
 
         return chosen_recipe(self.plan.recipe, self.plan.epochs, list(self.plan.settings))
 
-    def train(self) -> None:
-        """fields/ -> run/best. A run under way goes on."""
-        from marrowscope.assemble.detectors import choose_device
+    def tell(self) -> None:
+        """Say what would be trained, and on what."""
+        from marrowscope.cli.train import tell_recipe
+        from marrowscope.training.warm_start import recipe_from
+
+        start, recipe = self._start(), self._recipe()
+        tell_training(self.terminal, self._data(start))
+        tell_recipe(self.terminal, recipe if start is None else recipe_from(start, recipe))
+
+    def train(self) -> Path:
+        """fields/ -> the candidate's checkpoint: run/best, or reader/best. A run under way goes on."""
         from marrowscope.cli.train import epoch_line, step_reporter
         from marrowscope.training.loop import train as train_run
         from marrowscope.training.warm_start import begin_from
 
         self.terminal.title("2 of 4: train")
         start, recipe = self._start(), self._recipe()
-        known = None if start is None else start.taxonomy
-        data = training_data(self.folder / FIELDS, self.plan, recipe, self.scheme, known=known)
+        data = self._data(start)
         tell_training(self.terminal, data)
         if start is not None:
             recipe = begin_from(start, data.training, data.taxonomy, recipe, self.folder / RUN)
         with self.terminal.progress("training", "steps") as advance:
-            train_run(
+            run = train_run(
                 data.training,
                 data.validation,
                 data.taxonomy,
                 recipe,
                 self.folder / RUN,
                 resume=True,
-                device="cpu" if choose_device(self.device) == "cpu" else None,
+                device=self._training_device(),
                 on_step=step_reporter(advance),
                 on_epoch=lambda line: self.terminal.say(epoch_line(line, recipe.epochs)),
             )
+        trained = run.folder / "best"
+        return trained if start is None else self._train_reader(start, trained, data)
+
+    def _train_reader(self, start: "Checkpoint", trained: Path, data: RetrainingData) -> Path:
+        """The reader of the model begun from, if it has one, learns on the same fields: reader/best, else `trained`."""
+        from marrowscope.cli.train import step_reporter
+        from marrowscope.cli.train_reader import reading_line
+        from marrowscope.model.checkpoint import load_checkpoint
+        from marrowscope.training.reading import train_reader
+        from marrowscope.training.warm_start import gentle_reading, with_reader_of
+
+        recipe = self._recipe()
+        begun = with_reader_of(start, load_checkpoint(trained), seed=recipe.seed)
+        if begun.reader is None:
+            return trained
+        reading = gentle_reading(begun.reader, recipe, data.training)
+        with self.terminal.progress("training the reader", "steps") as advance:
+            run = train_reader(
+                begun,
+                data.training,
+                data.validation,
+                reading,
+                self.folder / READING,
+                resume=True,
+                device=self._training_device(),
+                on_step=step_reporter(advance),
+                on_epoch=lambda line: self.terminal.say(f"reader: {reading_line(line, reading.epochs)}"),
+            )
+        return run.folder / "best"
+
+    def _data(self, start: "Checkpoint | None") -> RetrainingData:
+        known = None if start is None else start.taxonomy
+        return training_data(self.folder / FIELDS, self.plan.extra, self._recipe(), self.scheme, known=known)
+
+    def _training_device(self) -> str | None:
+        from marrowscope.assemble.detectors import choose_device
+
+        return "cpu" if choose_device(self.device) == "cpu" else None
 
     def _start(self) -> "Checkpoint | None":
         """The model whose weights training begins with; None where it begins as the recipe does."""
@@ -253,13 +225,15 @@ class Work:
         if place.suffix == ".json":
             self.terminal.say(f"{name} is a saved run without weights, so training begins as the recipe does")
             return None
+        start = load_checkpoint(place)
         self.terminal.say(
             f"begins with the weights of {name}: its detector, and a gentler learning rate, instead of the recipe's"
+            f"{'; then its reader goes on learning, too' if start.reader else ''}"
         )
-        return load_checkpoint(place)
+        return start
 
-    def compare(self) -> "Comparison":
-        """Both models over the fixed set -> comparison.json, comparison.md."""
+    def compare(self, candidate: Path) -> "Comparison":
+        """The serving model and the candidate over the fixed set -> comparison.json, comparison.md."""
         from marrowscope.cells.files import write_atomically
         from marrowscope.data.voc import read_voc
         from marrowscope.station.promotion import COLUMNS, compare
@@ -268,8 +242,8 @@ class Work:
         self.terminal.title("3 of 4: compare")
         fixed = read_voc(self.folder / FIELDS, split=FIXED).fields
         serving = self._contestant(*self._serving())
-        candidate = self._contestant(self.folder / RUN / "best", self.folder.name)
-        self.terminal.say(f"{candidate.name} beside {serving.name}, on {len(fixed)} fields of the fixed set")
+        other = self._contestant(candidate, self.folder.name)
+        self.terminal.say(f"{other.name} beside {serving.name}, on {len(fixed)} fields of the fixed set")
         done, total = 0, 2 * len(fixed)
         with self.terminal.progress("detecting", "fields") as advance:
 
@@ -278,7 +252,7 @@ class Work:
                 done += 1
                 advance(done, total)
 
-            comparison = compare(serving, candidate, fixed, self.scheme, on_field=on_field)
+            comparison = compare(serving, other, fixed, self.scheme, on_field=on_field)
         write_atomically(
             self.folder / COMPARISON, json.dumps(comparison.to_dict(), ensure_ascii=False, indent=1) + "\n"
         )
@@ -305,12 +279,12 @@ class Work:
         opened = open_detector(path, device=self.device)
         return Contestant(name, opened.detector, opened.score_threshold)
 
-    def settle(self, comparison: "Comparison", decide: Callable[["Comparison"], bool]) -> None:
+    def settle(self, candidate: Path, comparison: "Comparison", decide: Callable[["Comparison"], bool]) -> None:
         """Keep the candidate's weights with the station, and let it serve if that is so decided."""
         from marrowscope.cells.files import write_atomically
 
         self.terminal.title("4 of 4: promote or not")
-        model = self._keep(comparison)
+        model = self._keep(candidate, comparison)
         promoted = decide(comparison)
         if promoted:
             self.store.promote(model.id, by=self.who, why=f"{self.folder.name}: {'; '.join(comparison.reasons)}")
@@ -322,11 +296,11 @@ class Work:
         write_atomically(self.folder / RESULT, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
         self.terminal.say(f"  {self.folder / PAGE}     the comparison")
 
-    def _keep(self, comparison: "Comparison") -> "ModelVersion":
+    def _keep(self, candidate: Path, comparison: "Comparison") -> "ModelVersion":
         """Copy the checkpoint to models/<digest> and tell the archive."""
         from marrowscope.cells.files import replacing
 
-        weights = self.folder / RUN / "best" / "model.safetensors"
+        weights = candidate / "model.safetensors"
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         place = (self.home / "models" / digest[:12]).resolve()

@@ -66,14 +66,15 @@ def train_reader(
             out,
             resume=resume,
             on_step=step_reporter(advance),
-            on_epoch=lambda line: terminal.say(_line(line, recipe.epochs)),
+            on_epoch=lambda line: terminal.say(reading_line(line, recipe.epochs)),
         )
     terminal.title("Trained.")
     terminal.say(f"  {run.folder / 'best'}          detector and reader")
     terminal.say(f"Next: marrowscope evaluate {run.folder / 'best'} {data} --out {run.folder / 'evaluation'}")
 
 
-def _line(line: dict[str, Any], epochs: int) -> str:
+def reading_line(line: dict[str, Any], epochs: int) -> str:
+    """An epoch's figures in one line."""
     parts = [f"epoch {line['epoch']}/{epochs}", f"loss {line['loss']:.4f}"]
     parts += [
         f"{word} {line[k]:.3f}" for k, word in (("val_accuracy", "right"), ("val_recall", "mean recall")) if k in line

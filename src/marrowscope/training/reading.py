@@ -85,10 +85,11 @@ def train_reader(
     out: Path,
     *,
     resume: bool = False,
+    device: str | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
 ) -> Run:
-    """Train a reader for the detector of `start`, on the CPU or the GPU there is.
+    """Train a reader for the detector of `start`, on the device, else the GPU there is, else the CPU.
 
     Where `start` has a reader of the same trunk and classes, training goes on from that, as for a finer crop.
     BadInput without a labelled cell or where `out` holds a run and `resume` is false; BadRecipe where a resumed run
@@ -100,7 +101,7 @@ def train_reader(
     if (out / STATE).exists() and not resume:
         raise BadInput(f"{out}: holds a run already. Pass --resume to go on with it, or choose another folder.")
     torch.manual_seed(recipe.seed)
-    run = _ReaderRun(start, fields, validation, recipe, out)
+    run = _ReaderRun(start, fields, validation, recipe, out, device)
     if resume and (out / STATE).exists():
         run.take_up(load_state(out))
     return run.run(on_step, on_epoch)
@@ -116,9 +117,10 @@ class _ReaderRun:
         validation: Sequence[LabelledField],
         recipe: ReadingRecipe,
         out: Path,
+        device: str | None,
     ) -> None:
         self.start, self.recipe, self.out = start, recipe, out
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         plain = FieldDataset(
             fields, start.taxonomy, size=start.model.input_size, augmentation=Augmentation.none(), seed=0, cache_gib=0
         )
@@ -195,6 +197,8 @@ class _ReaderRun:
 
     def _calibrate(self) -> None:
         made = load_checkpoint(self.out / "best")
+        if made.confusion is not None:
+            return  # a run that was over already
         detector = TorchDetector(
             made.build(),
             made.taxonomy,
@@ -256,7 +260,7 @@ class _ReaderRun:
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
-        """Accuracy and mean recall of the averaged reader on true boxes."""
+        """Accuracy and mean recall of the averaged reader on true boxes; nothing where no cell has a name."""
         network = self.mean.module.eval()
         named, true = [], []
         for index in range(len(self.validation)):
@@ -265,6 +269,8 @@ class _ReaderRun:
                 images = _as_images(self._cut(sample.image, sample.boxes.numpy())).to(self.device)
                 named.append(network(images).argmax(dim=1).cpu().numpy())
                 true.append(sample.labels.numpy())
+        if not named:
+            return {}
         said, is_ = np.concatenate(named), np.concatenate(true)
         recalls = [float((said[is_ == k] == k).mean()) for k in np.unique(is_)]
         return {"val_accuracy": float((said == is_).mean()), "val_recall": float(np.mean(recalls))}

@@ -2,13 +2,15 @@
 
 A lab reviews tens of fields, not thousands: learned from nothing, its candidate would know little but those. So the run
 is begun where another ended: its detector, with the rows of its classes carried over by class code and fresh rows for
-classes that are new. The run itself is then an ordinary one, taken up at its first step (`state.RunState`). What was
-fitted to the old detector (reader, calibration, threshold) is not carried over: the run calibrates its own.
+classes that are new. The run itself is then an ordinary one, taken up at its first step (`state.RunState`). Calibration
+and threshold, fitted to the old detector, are not carried over: the run calibrates its own. A reader looks at crops and
+not at the detector, so it may go on learning once the detector has (`with_reader_of`).
 """
 
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,12 +20,17 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.errors import BadCheckpoint
 from marrowscope.model.checkpoint import READER, Checkpoint
+from marrowscope.model.config import ReaderRecipe
 from marrowscope.model.rcnn import CellDetector
+from marrowscope.model.reader import CellReader
+from marrowscope.training.reading import ReadingRecipe
 from marrowscope.training.recipe import Recipe
 from marrowscope.training.state import STATE, RunState, random_state, save_state
 
 GENTLY = 0.2
 """Times the recipe's learning rate: at the whole of it a few fields make the detector forget what they do not show."""
+READING_EPOCHS = 8
+"""At most: a third of what a reader takes that begins with ImageNet."""
 _CLASSIFY = "heads.box_predictor.classify."
 _LOCATE = "heads.box_predictor.locate."
 
@@ -88,13 +95,48 @@ def carried_over(start: Checkpoint, taxonomy: Taxonomy, recipe: Recipe) -> dict[
     return carried
 
 
+def with_reader_of(start: Checkpoint, detector: Checkpoint, *, seed: int) -> Checkpoint:
+    """The detector with the reader that `start` has, its classes carried over by code; without one, as it is.
+
+    seed: for the rows of classes that are new. BadCheckpoint where the weights do not belong to that reader.
+    """
+    earlier = start.build_reader()
+    if earlier is None:
+        return detector
+    # Its weights are here, and a station may have no network to fetch ImageNet's from.
+    recipe = earlier.recipe.model_copy(update={"trunk_weights": "none"})
+    torch.manual_seed(seed)
+    fresh = CellReader(recipe, len(detector.taxonomy), pretrained=False).state_dict()
+    weights = dict(detector.weights)
+    for name, old in earlier.state_dict().items():
+        per_class = name.startswith("classify.")
+        weights[READER + name] = _rows(name, old, fresh[name], start.taxonomy, detector.taxonomy) if per_class else old
+    return replace(detector, weights=weights, reader=recipe)
+
+
+def gentle_reading(reader: ReaderRecipe, recipe: Recipe, fields: Sequence[LabelledField]) -> ReadingRecipe:
+    """How a reader goes on learning on a few fields, beside a detector that did by `recipe`."""
+    usual = ReadingRecipe()
+    epochs = min(recipe.epochs, READING_EPOCHS)
+    cells = sum(int((~field.difficult).sum()) for field in fields)
+    steps = max(1, cells // usual.batch_size) * epochs
+    return ReadingRecipe(
+        reader=reader,
+        epochs=epochs,
+        learning_rate=usual.learning_rate * GENTLY,
+        # The mean spans a quarter of the run: in a short one the usual mean would still be what it began with.
+        averaged=max(0.0, min(usual.averaged, 1 - 4 / steps)),
+        seed=recipe.seed,
+    )
+
+
 def _rows(name: str, old: Tensor, fresh: Tensor, known: Taxonomy, wanted: Taxonomy) -> Tensor:
     """Rows of each class by its code; of a class that is new the fresh row, at the level of the others."""
     each = 4 if name.startswith(_LOCATE) else 1
     background = len(old) // each - len(known)
     made = fresh.clone()
     # A ranked detector's scores have a level of their own: a new class would else drown below it.
-    if name == f"{_CLASSIFY}bias":
+    if name.endswith("classify.bias"):
         made[background:] = old[background:].mean()
     made[: background * each] = old[: background * each]
     index = {cell.code: place for place, cell in enumerate(known)}
