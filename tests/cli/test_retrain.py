@@ -3,97 +3,45 @@
 import hashlib
 import json
 import shutil
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-import torch
-import typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from helpers.tiny import COLOURS
-from marrowscope.cells.specimen import Edit, EditKind, FoundCell, Role
-from marrowscope.cells.taxonomy import load_taxonomy
-from marrowscope.cli.app import FrontDoor
-from marrowscope.cli.retrain import retrain
+from helpers.retraining import (
+    CODES,
+    COLUMNS,
+    HEIGHT,
+    RECIPE,
+    ROWS,
+    WIDTH,
+    five_patients,
+    paint,
+    retrain_at,
+    reviewed_station,
+    untrained,
+    work_of,
+)
 from marrowscope.data.labelled import data_hash
 from marrowscope.data.voc import read_voc
-from marrowscope.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from marrowscope.model.rcnn import CellDetector
+from marrowscope.model.checkpoint import load_checkpoint, save_checkpoint
 from marrowscope.station.retraining import FIXED, fixed_patients
 from marrowscope.store.store import Store
 from marrowscope.training import loop
-from marrowscope.training.recipe import load_recipe
-
-SCHEME = load_taxonomy("clinical")
-CODES = ("LYM", "EOS_SEG")
-WIDTH, HEIGHT, ROWS, COLUMNS = 160, 120, 3, 4
-NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
-RECIPE = """
-base = "light"
-epochs = 1
-batch_size = 4
-workers = 0
-learning_rate = 2e-2
-warmup_iterations = 4
-[model]
-trunk = "mobilenetv3_small_050"
-trunk_weights = "none"
-trunk_norm = "batch"
-frozen_stride = 0
-input_size = [160, 120]
-strides = [8, 16, 32]
-fpn_channels = 16
-head_width = 32
-training_proposals = 60
-detection_proposals = 60
-"""
-
-
-def paint(seed: int) -> tuple[bytes, list[FoundCell]]:
-    """Twelve discs of two colours as a PNG, and what a model that errs now and then says of them."""
-    rng = np.random.default_rng(seed)
-    pixels = np.full((HEIGHT, WIDTH, 3), (232, 220, 228), np.uint8)
-    cells = []
-    for number in range(ROWS * COLUMNS):
-        label, radius = int(rng.integers(0, 2)), int(rng.integers(10, 15))
-        x, y = 20 + number % COLUMNS * 40, 20 + number // COLUMNS * 40
-        cv2.circle(pixels, (x, y), radius, COLOURS[label], cv2.FILLED)
-        box = (x - radius, y - radius, x + radius + 1, y + radius + 1)
-        cells.append(FoundCell(box, CODES[label], 0.9, 0.1))
-    noisy = np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
-    return bytes(cv2.imencode(".png", noisy[:, :, ::-1])[1].tobytes()), cells
 
 
 @pytest.fixture(scope="module")
 def patients() -> list[str]:
-    """Of five patients two are in the fixed set."""
-    names = [f"P-{n}" for n in range(100)]
-    held_out = fixed_patients(names)
-    return [n for n in names if n in held_out][:2] + [n for n in names if n not in held_out][:3]
+    return five_patients()
 
 
 @pytest.fixture(scope="module")
 def archived(tmp_path_factory: pytest.TempPathFactory, patients: list[str]) -> Path:
     """A station's home with five reviewed cases: two of the fixed set, with five fields, and three with two."""
     home = tmp_path_factory.mktemp("station")
-    (home / "station.toml").write_text('scheme = "clinical"\n')
-    with Store.open(f"sqlite:///{home / 'archive.db'}", home / "pixels") as store:
-        store.add_user("anna", "Anna Doe", Role.ADMIN, "hash", by="setup")
-        store.add_user("tim", "Tim Doe", Role.TECHNICIAN, "hash", by="anna")
-        for number, patient in enumerate(patients):
-            specimen = store.add_specimen(f"S-{number}", patient, by="tim")
-            slide = store.add_slide(specimen.id, "A", by="tim")
-            for field in range(5 if patient in fixed_patients(patients) else 2):
-                image, cells = paint(10 * number + field)
-                store.keep_field(slide.id, image, width=WIDTH, height=HEIGHT, found=cells, by="tim", now=NOW)
-            store.accept_above(specimen.id, 0, by="tim", now=NOW)
-            first = store.cells(specimen.id, order="number", limit=1)[0][0]
-            store.apply(specimen.id, [Edit(EditKind.RENAME, first.id, code="OTHER")], by="tim")
+    reviewed_station(home, patients)
     return home
 
 
@@ -109,28 +57,11 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(home: Path, *arguments: Any, stdin: str | None = None) -> Result:
-    app = typer.Typer(cls=FrontDoor)
-    app.command()(retrain)
-    app.command()(_other)
-    command = ["retrain", "--home", str(home), "--device", "cpu", "--threads", "1", *map(str, arguments)]
-    return CliRunner().invoke(app, command, input=stdin)
-
-
-def _other() -> None:
-    """Typer gives a program of one command no names."""
-
-
 @pytest.fixture(scope="module")
-def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model that counts nothing: the easiest to be better than."""
+def blind(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
+    """A model that counts nothing: the easiest to be better than."""
     folder = tmp_path_factory.mktemp("blind")
-    (folder / "tiny.toml").write_text(RECIPE)
-    recipe = load_recipe(folder / "tiny.toml").changed(["model.anchor_sizes=[[12],[24],[48]]"])
-    taxonomy = SCHEME.keep(SCHEME.index(code) for code in CODES)
-    torch.manual_seed(0)
-    weights = CellDetector(recipe.model, len(taxonomy), pretrained=False).state_dict()
-    save_checkpoint(folder / "best", Checkpoint(weights, recipe.model, taxonomy, score_threshold=0.99))
+    save_checkpoint(folder / "best", untrained(recipe))
     return folder / "best"
 
 
@@ -140,7 +71,9 @@ def retrained(
 ) -> tuple[Path, Result]:
     """A home where a candidate was trained, found better, and not promoted; and what was said. Copied for each test."""
     home = Path(shutil.copytree(archived, tmp_path_factory.mktemp("retrained") / "station"))
-    return home, run(home, "--recipe", recipe, "--epochs", 3, "--base", blind, "--promote", "never")
+    return home, retrain_at(
+        home, "--recipe", recipe, "--epochs", 8, "--set", "batch_size=1", "--base", blind, "--promote", "never"
+    )
 
 
 @pytest.fixture
@@ -149,11 +82,6 @@ def waiting(retrained: tuple[Path, Result], tmp_path: Path) -> Path:
     home = Path(shutil.copytree(retrained[0], tmp_path / "waiting"))
     (work_of(home) / "result.json").unlink()
     return home
-
-
-def work_of(home: Path) -> Path:
-    (folder,) = (home / "exports").glob("retrain-*")
-    return folder
 
 
 def opened(home: Path) -> Store:
@@ -174,6 +102,8 @@ def test_reviewed_cases_become_a_candidate_beside_the_serving_model(
     assert comparison["cells"] == 2 * 5 * ROWS * COLUMNS - 2
     assert {row["code"] for row in comparison["classes"]} == set(CODES)
     assert "Verdict: **promote**" in (work / "comparison.md").read_text(encoding="utf-8")
+    # Its model has no reader, so none was trained.
+    assert not (work / "reader").exists()
     for said in (
         "16 fields reviewed throughout",
         "10 fields of 2 specimens are the fixed set",
@@ -221,7 +151,7 @@ def test_never_leaves_the_candidate_waiting_with_its_weights(retrained: tuple[Pa
 def test_a_better_candidate_serves_if_that_is_wanted(
     waiting: Path, options: tuple[str, ...], stdin: str | None, serves: bool
 ) -> None:
-    done = run(waiting, "--resume", *options, stdin=stdin)
+    done = retrain_at(waiting, "--resume", *options, stdin=stdin)
     assert done.exit_code == 0, done.output
     with opened(waiting) as store:
         model = store.serving_model()
@@ -232,7 +162,7 @@ def test_a_better_candidate_serves_if_that_is_wanted(
         assert all("macro F1 +" in entry.why for entry in told)
     assert json.loads((work_of(waiting) / "result.json").read_text())["promoted"] == serves
     # Nothing waits any more.
-    again = run(waiting, "--resume")
+    again = retrain_at(waiting, "--resume")
     assert again.exit_code == 2
     assert "no retraining waits" in again.output
 
@@ -240,7 +170,7 @@ def test_a_better_candidate_serves_if_that_is_wanted(
 def test_taken_up_again_nothing_is_exported_or_trained_a_second_time(waiting: Path) -> None:
     work = work_of(waiting)
     before = {p: p.stat().st_mtime_ns for p in work.rglob("*") if p.is_file() and p.name.startswith(("field_", "best"))}
-    done = run(waiting, "--resume", "--promote", "never")
+    done = retrain_at(waiting, "--resume", "--promote", "never")
     assert done.exit_code == 0, done.output
     assert "fields is there" in done.output
     assert "epoch 1/" not in done.output
@@ -257,12 +187,12 @@ def test_a_run_stopped_in_training_goes_on_with_its_own_plan(
 
     monkeypatch.setattr(loop, "train", stopped)
     asked = ("--recipe", recipe, "--base", blind, "--start", "recipe", "--set", "seed=4")
-    first = run(home, *asked, "--promote", "never")
+    first = retrain_at(home, *asked, "--promote", "never")
     assert first.exit_code == 130
     assert (work_of(home) / "fields").is_dir()
     assert not (work_of(home) / "result.json").exists()
     monkeypatch.setattr(loop, "train", train)
-    done = run(home, "--resume", "--promote", "never")
+    done = retrain_at(home, "--resume", "--promote", "never")
     assert done.exit_code == 0, done.output
     kept = json.loads((work_of(home) / "run" / "recipe.json").read_text(encoding="utf-8"))
     assert (kept["name"], kept["seed"], kept["epochs"]) == ("tiny", 4, 1)
@@ -277,7 +207,7 @@ def test_a_candidate_that_is_no_better_is_kept_back_whatever_is_asked(home: Path
     with opened(home) as store:
         version = store.add_model("good", "ab" * 32, "clinical", f"models/{model.name}", "", by="anna")
         store.promote(version.id, by="anna", why="it was better")
-    done = run(home, "--recipe", recipe, "--set", "learning_rate=1e-9", "--promote", "auto")
+    done = retrain_at(home, "--recipe", recipe, "--set", "learning_rate=1e-9", "--promote", "auto")
     assert done.exit_code == 0, done.output
     assert "beside good" in done.output
     assert "Verdict: keep" in done.output
@@ -289,9 +219,11 @@ def test_a_candidate_that_is_no_better_is_kept_back_whatever_is_asked(home: Path
 
 def test_a_dry_run_tells_and_keeps_nothing(home: Path, recipe: Path) -> None:
     before = sorted(p for p in home.rglob("*") if "archive.db" not in p.name)
-    done = run(home, "--recipe", recipe, "--dry-run", "--specimen", "S-0", "--specimen", "S-2", "--specimen", "S-3")
+    done = retrain_at(
+        home, "--recipe", recipe, "--dry-run", "--specimen", "S-0", "--specimen", "S-2", "--specimen", "S-3"
+    )
     assert done.exit_code == 0, done.output
-    for said in ("9 fields reviewed throughout", "3 specimens", "segmented eosinophil", "learning_rate = 0.02"):
+    for said in ("9 fields reviewed throughout", "3 specimens", "segmented eosinophil", "learning_rate = 0.004"):
         assert said in done.output
     assert sorted(p for p in home.rglob("*") if "archive.db" not in p.name) == before
 
@@ -304,7 +236,7 @@ def test_extra_fields_are_trained_on_and_a_cell_left_open_keeps_its_field_out(
         image, cells = paint(99)
         slide = store.slides(specimen.id)[0]
         store.keep_field(slide.id, image, width=WIDTH, height=HEIGHT, found=cells, by="tim")
-    done = run(home, "--recipe", recipe, "--dry-run", "--extra", work_of(waiting) / "fields")
+    done = retrain_at(home, "--recipe", recipe, "--dry-run", "--extra", work_of(waiting) / "fields")
     assert done.exit_code == 0, done.output
     assert "left out S-2, field 3: 12 of its cells were not reviewed" in done.output
     assert "6 fields of" in done.output
@@ -325,7 +257,7 @@ def test_extra_fields_are_trained_on_and_a_cell_left_open_keeps_its_field_out(
     ],
 )
 def test_what_cannot_be_is_said_before_any_training(home: Path, options: tuple[str, ...], says: str) -> None:
-    done = run(home, *options)
+    done = retrain_at(home, *options)
     assert done.exit_code == 2, done.output
     assert says in done.output.replace("\n", " ")
     assert "epoch 1/" not in done.output
@@ -335,7 +267,7 @@ def test_what_cannot_be_is_said_before_any_training(home: Path, options: tuple[s
 
 def test_a_folder_that_is_no_station_is_refused(tmp_path: Path) -> None:
     for home, says in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "holds no archive.db")):
-        done = run(home)
+        done = retrain_at(home)
         assert done.exit_code == 2
         assert says in done.output
     assert not list(tmp_path.glob("archive*"))

@@ -13,9 +13,19 @@ from marrowscope.data.voc import read_voc
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadCheckpoint, BadRecipe
 from marrowscope.model.checkpoint import READER, Checkpoint, load_checkpoint
+from marrowscope.model.config import ReaderRecipe
+from marrowscope.model.reader import CellReader
 from marrowscope.training.loop import train
+from marrowscope.training.reading import ReadingRecipe
 from marrowscope.training.state import load_state
-from marrowscope.training.warm_start import begin_from, carried_over, recipe_from
+from marrowscope.training.warm_start import (
+    GENTLY,
+    begin_from,
+    carried_over,
+    gentle_reading,
+    recipe_from,
+    with_reader_of,
+)
 
 NEW = CellClass("BLUE", "blue disc", Lineage.OTHER)
 
@@ -54,12 +64,61 @@ def with_classes(start: Checkpoint, taxonomy: Taxonomy) -> Checkpoint:
     return Checkpoint(carried_over(start, taxonomy, recipe), recipe.model, taxonomy)
 
 
-def test_a_reader_and_a_calibration_stay_behind_for_they_belong_to_the_old_detector(start):
+def test_the_detector_is_carried_over_without_its_reader_and_its_calibration(start):
     with_reader = replace(start, weights={**start.weights, f"{READER}head.weight": torch.zeros(2, 2)})
     carried = carried_over(with_reader, TAXONOMY, recipe_from(start, tiny_recipe()))
     assert carried.keys() == start.weights.keys()
     assert start.calibration is not None
     assert with_classes(start, TAXONOMY).calibration is None
+
+
+READER_RECIPE = ReaderRecipe(trunk="mobilenetv3_small_050", strides=(8, 16), frozen_stride=0, crop_px=32)
+
+
+@pytest.fixture(scope="module")
+def read(start) -> Checkpoint:
+    """With an untrained reader whose logits have a level of their own."""
+    reader = CellReader(READER_RECIPE, 2, pretrained=False)
+    torch.nn.init.constant_(reader.classify.bias, 1.5)
+    weights = {READER + k: v for k, v in reader.state_dict().items()}
+    return replace(start, weights={**start.weights, **weights}, reader=READER_RECIPE)
+
+
+def test_a_reader_names_known_classes_as_before_and_a_new_class_gets_a_fresh_row(read):
+    wider = Taxonomy("wider", (NEW, *reversed(TAXONOMY.classes)))
+    detector = with_classes(read, wider)
+    made = with_reader_of(read, detector, seed=0)
+    old, new = read.build_reader(), made.build_reader()
+    crops = torch.randint(0, 255, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with torch.inference_mode():
+        before, after = old(crops), new(crops)
+    for cell in TAXONOMY:
+        torch.testing.assert_close(after[:, wider.index(cell.code)], before[:, TAXONOMY.index(cell.code)])
+    row = new.classify.weight.detach()[wider.index("BLUE")]
+    assert float(row.std()) == pytest.approx(0.01, rel=0.3)
+    assert all(not torch.equal(row, known) for known in old.classify.weight)
+    assert float(new.classify.bias.detach()[wider.index("BLUE")]) == pytest.approx(1.5)
+    for name, value in detector.weights.items():
+        assert torch.equal(made.weights[name], value)
+    # No station fetches ImageNet to go on with weights that it has.
+    assert made.reader.trunk_weights == "none"
+
+
+def test_where_there_was_no_reader_there_is_none(start):
+    detector = with_classes(start, TAXONOMY)
+    assert with_reader_of(start, detector, seed=0) is detector
+
+
+@pytest.mark.parametrize(("epochs", "read_for"), [(3, 3), (60, 8)])
+def test_a_reader_learns_gently_and_its_mean_forgets_where_it_began(folder, epochs, read_for):
+    fields = read_voc(folder, split="train").fields
+    given = gentle_reading(READER_RECIPE, tiny_recipe(f"epochs={epochs}", "seed=5"), fields)
+    assert (given.epochs, given.seed, given.reader) == (read_for, 5, READER_RECIPE)
+    assert given.learning_rate == pytest.approx(ReadingRecipe().learning_rate * GENTLY)
+    # One step an epoch: of what it began with a fiftieth is left.
+    assert given.averaged**read_for < 0.02
+    many = gentle_reading(READER_RECIPE, tiny_recipe(), fields * 10_000)
+    assert many.averaged == ReadingRecipe().averaged
 
 
 def test_with_the_same_classes_it_finds_what_it_found(start):
