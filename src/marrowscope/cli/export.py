@@ -133,8 +133,8 @@ def _more_lines(checkpoint: "Checkpoint") -> list[str]:
         lines.append(f"- a cell of middle size is {scale.cell_px:.0f} pixels across there")
     if (reader := checkpoint.reader) is not None:
         lines.append(
-            f"- reader: trunk `{reader.trunk}` names each cell again, on crops of {reader.crop_px} pixels, in {reader.views} "
-            "views"
+            f"- reader: trunk `{reader.trunk}` names each cell again, on crops of {reader.crop_px} pixels, "
+            f"{reader.views} views"
         )
     return lines
 
