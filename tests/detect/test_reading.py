@@ -145,7 +145,7 @@ def test_the_reader_sees_the_cell_large_and_its_name_wins():
     reader = ReaderRecipe(crop_px=64, context=1.25)
     detector = FieldDetector(runtime, traits(reader=reader))
     (seen,) = detector.detect([FieldImage(disc(100, 75, 40), "field")])
-    assert runtime.crops.shape == (2, 64, 64, 3)
+    assert runtime.crops.shape == (4, 64, 64, 3)
     np.testing.assert_array_equal(runtime.crops[1], runtime.crops[0, ::-1])
     assert (runtime.crops[0, ..., 0] < 120).mean() == pytest.approx(np.pi / 4 / 1.25**2, abs=0.05)
     assert seen.taxonomy[int(seen.labels[0])].name == "lymphocyte"

@@ -42,7 +42,7 @@ class ReaderRecipe(BaseModel):
     """Side of the square that is read, in pixels of the crop."""
     context: float = Field(1.25, ge=1)
     """Side of the square over the longer side of the cell's box."""
-    views: int = Field(2, ge=1, le=4)
+    views: int = Field(4, ge=1, le=4)
     """Mirror images of a crop whose readings are averaged."""
 
 
