@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from marrowscope.cells.boxes import area, scale
 from marrowscope.cells.detections import Detections
@@ -14,7 +15,15 @@ from marrowscope.cells.field import FieldImage
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.detect.detector import settle
 from marrowscope.detect.prepare import Fit, fit, fit_at, resize_to
-from marrowscope.detect.reading import AT_ONCE, cells_of, cut_cells, detector_opinion, mirrored, name_again
+from marrowscope.detect.reading import (
+    AT_ONCE,
+    DOUBT,
+    cells_of,
+    cut_cells,
+    detector_opinion,
+    mirrored,
+    name_again,
+)
 from marrowscope.detect.runtime import Found, Runtime
 from marrowscope.model.config import InputScale, ReaderRecipe
 from marrowscope.model.traits import Traits
@@ -77,6 +86,10 @@ class FieldDetector:
         found = self.runtime.find(resize_to(field, (fitted.width, fitted.height)))
         return found._replace(boxes=scale(found.boxes, field.width / fitted.width, field.height / fitted.height))
 
+    def _read_all(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = np.split(crops, range(AT_ONCE, len(crops), AT_ONCE))
+        return np.concatenate([self.runtime.read(part) for part in parts])
+
     def _read(self, field: FieldImage, found: Found, reader: ReaderRecipe) -> Found:
         boxes, scores, cell_of = cells_of(found)
         if not len(boxes):
@@ -84,10 +97,12 @@ class FieldDetector:
         height, width = field.pixels.shape[:2]
         here = scale(boxes, width / field.width, height / field.height)
         crops = cut_cells(field.pixels, here, side_px=reader.crop_px, context=reader.context)
-        views = np.concatenate(mirrored(crops, reader.views))
-        parts = np.split(views, range(AT_ONCE, len(views), AT_ONCE))
-        readings = np.concatenate([self.runtime.read(part) for part in parts])
-        reading = readings.reshape(-1, len(boxes), readings.shape[1]).mean(axis=0)
+        reading = self._read_all(crops)
+        doubtful = np.flatnonzero(reading.max(axis=1) < DOUBT)
+        if reader.views > 1 and len(doubtful):
+            others = self._read_all(np.concatenate(mirrored(crops[doubtful], reader.views)[1:]))
+            views = np.concatenate([reading[None, doubtful], others.reshape(reader.views - 1, len(doubtful), -1)])
+            reading[doubtful] = views.mean(axis=0)
         opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy))
         return name_again(boxes, scores, opinion, reading)
 

@@ -20,6 +20,8 @@ WORTH_SAYING = 0.01
 """Share of a cell's probability below which a name is not said at all."""
 SAME_BOX = 0.7
 """IoU from which finds on one cell have a say in its box."""
+DOUBT = 0.8
+"""A cell whose likeliest name is less likely than this at first sight is read in its other views too."""
 AT_ONCE = 64
 """Crops that are read together: a crowded field must not fill the memory."""
 _UNNAMED = 0.01

@@ -43,7 +43,7 @@ class ReaderRecipe(BaseModel):
     context: float = Field(1.25, ge=1)
     """Side of the square over the longer side of the cell's box."""
     views: int = Field(4, ge=1, le=4)
-    """Mirror images of a crop whose readings are averaged."""
+    """Mirror images in which a crop is read where the first leaves doubt; their readings are averaged."""
 
 
 class ModelRecipe(BaseModel):
