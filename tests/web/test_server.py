@@ -153,7 +153,7 @@ def test_the_settings_file_that_is_written_says_what_holds_without_it(tmp_path: 
     # Every entry is there, commented out with its default; with the marks removed it still holds.
     for name in StationSettings.model_fields:
         assert f"\n# {name} = " in text, name
-    plain = ("host", "port", "insecure_lan", "camera", "model", "scheme", "idle_minutes", "session_hours", "upload_mb")
+    plain = ("host", "port", "insecure_lan", "camera", "scheme", "idle_minutes", "session_hours", "upload_mb")
     lines = [line.removeprefix("# ") for line in text.splitlines() if line.startswith(tuple(f"# {n} =" for n in plain))]
     (tmp_path / "station.toml").write_text("\n".join(lines))
     assert load_settings(tmp_path) == StationSettings()
