@@ -166,7 +166,7 @@ def model_card(checkpoint: "Checkpoint", limits: str, *, half: bool) -> str:
         "",
         "## Validation",
         "",
-        f"Score threshold {checkpoint.score_threshold:.4f}, where macro F1 on the validation fields was best. "
+        f"Score threshold {checkpoint.score_threshold:.4f}, chosen by macro F1 on the validation fields. "
         + ("Scores only order detections." if checkpoint.calibration is None else "Scores are probabilities (Platt)."),
         "",
         *(["| figure | value |", "|---|---:|", *figures] if figures else ["No figures were recorded."]),

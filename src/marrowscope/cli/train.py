@@ -198,7 +198,9 @@ def tell_end(terminal: Terminal, run: Path, last: dict[str, Any], data: Path) ->
     """Where to look, and what to do next."""
     terminal.title("Trained.")
     if "score_threshold" in last:
-        terminal.say(f"score threshold {last['score_threshold']:.3f}, where macro F1 on validation is best")
+        terminal.say(
+            f"score threshold {last['score_threshold']:.3f}, the lowest within 0.4 points of the best macro F1"
+        )
     terminal.say(f"  {run / 'best'}          the checkpoint with the best validation AP@50")
     terminal.say(f"  {run / 'log.jsonl'}     one line an epoch; curves: tensorboard --logdir {run / 'tensorboard'}")
     terminal.say(f"Next: marrowscope evaluate {run / 'best'} {data} --out {run / 'evaluation'}")

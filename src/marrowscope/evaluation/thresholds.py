@@ -25,8 +25,13 @@ class ScoreThreshold:
     macro_f1: float
 
 
-def choose_threshold(pairs: Sequence[EvaluatedField], *, max_detections: int = MAX_DETECTIONS) -> ScoreThreshold:
-    """The one score at which the mean F1 over classes with truth (IoU .5) is highest; of equals, the highest score."""
+def choose_threshold(
+    pairs: Sequence[EvaluatedField], *, within: float = 0.0, max_detections: int = MAX_DETECTIONS
+) -> ScoreThreshold:
+    """The one score at which the mean F1 over classes with truth (IoU .5) is highest; of equals, the highest score.
+
+    within: take the lowest score whose mean F1 is at most so much worse instead.
+    """
     ranked = [r for r in _rank(pairs, max_detections) if r.positives.sum()]
     scores = np.concatenate([r.score for r in ranked]) if ranked else np.zeros(0, np.float32)
     if not len(scores):
@@ -37,6 +42,8 @@ def choose_threshold(pairs: Sequence[EvaluatedField], *, max_detections: int = M
     # A threshold takes all detections of its score: only the last of equal scores is a place to cut.
     cuts = np.flatnonzero(np.diff(scores, append=-1.0))
     best = cuts[np.argmax(macro[cuts])]
+    if within:
+        best = cuts[np.flatnonzero(macro[cuts] >= macro[best] - within)[-1]]
     return ScoreThreshold(float(scores[best]), float(macro[best]))
 
 

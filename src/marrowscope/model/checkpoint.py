@@ -41,10 +41,10 @@ _BIAS = "heads.box_predictor.classify.bias"
 class Checkpoint:
     """A trained detector with its provenance.
 
-    recipe: the whole training recipe as plain values, for the record. score_threshold: best macro F1 on validation, in
-    calibrated scores where there is a calibration. metrics: the validation figures of `epoch`. scale, reader,
-    calibration: see `Traits`. confusion: how validation cells were named when counted at the threshold (see
-    `cells.adjusted`); None where that was not kept.
+    recipe: the whole training recipe as plain values, for the record. score_threshold: chosen on validation (see
+    `training.calibrating`), in calibrated scores where there is a calibration. metrics: the validation figures of
+    `epoch`. scale, reader, calibration: see `Traits`. confusion: how validation cells were named when counted at the
+    threshold (see `cells.adjusted`); None where that was not kept.
     """
 
     weights: Mapping[str, Tensor]

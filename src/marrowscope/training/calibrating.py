@@ -18,6 +18,9 @@ from marrowscope.evaluation.pairs import EvaluatedField
 from marrowscope.evaluation.thresholds import choose_threshold
 from marrowscope.model.checkpoint import Checkpoint
 
+AS_GOOD = 0.004
+"""Macro F1 that may be given away for a lower threshold. It hardly falls over a wide range of scores, and a cell whose
+name is in doubt had better be counted, and looked at by a person, than be missing from a differential."""
 _A_HAIR = 1e-3
 """Share by which the threshold lies below the last detection that counts, so that rounding does not cost it."""
 
@@ -30,7 +33,7 @@ def calibrated(checkpoint: Checkpoint, pairs: Sequence[EvaluatedField]) -> Check
     """
     calibration = fit_calibration(pairs)
     told = pairs if calibration is None else apply_calibration(pairs, calibration)
-    chosen = choose_threshold(told)
+    chosen = choose_threshold(told, within=AS_GOOD)
     threshold = chosen.score * (1 - _A_HAIR)
     figures: dict[str, float] = {"val_ap50": macro_ap50(told), "val_f1": chosen.macro_f1}
     if (error := cross_fitted_error(pairs)) is not None:
