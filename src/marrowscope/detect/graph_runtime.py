@@ -16,6 +16,18 @@ Graph = Callable[[Numbers], Sequence[NDArray[np.float32]]]
 """One of `model.parts`, computed. What it gives back may be overwritten by its next call."""
 
 
+CROPS, PROPOSALS = 4, 64
+"""Rows that a reader and a judge are given at a time, whatever there is: a runtime prepares itself anew for every
+number of rows that it has not met, which takes longer than some rows too many."""
+
+
+def _in_parts(graph: Graph, rows: Numbers, size: int) -> list[NDArray[np.float32]]:
+    """The outputs of `graph` for all rows (n > 0, ...), computed `size` rows at a time, the last ones filled up."""
+    padded = np.concatenate([rows, np.zeros((-len(rows) % size, *rows.shape[1:]), rows.dtype)])
+    parts = [[values.copy() for values in graph(padded[at : at + size])] for at in range(0, len(padded), size)]
+    return [np.concatenate(outputs)[: len(rows)] for outputs in zip(*parts, strict=True)]
+
+
 class GraphRuntime:
     """Finds cells with graphs by the names of `model.parts`."""
 
@@ -40,7 +52,7 @@ class GraphRuntime:
         """See `Runtime.read`."""
         if READER not in self._graphs:
             raise ValueError("asked to read cells, but the checkpoint has no reader")
-        (logits,) = self._graphs[READER](np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
+        (logits,) = _in_parts(self._graphs[READER], np.ascontiguousarray(crops.transpose(0, 3, 1, 2)), CROPS)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
 
@@ -53,5 +65,6 @@ class GraphRuntime:
         if not len(pooled):
             logits, deltas = (pooled.new_zeros(0, width) for width in self._judged)
         else:
-            logits, deltas = map(torch.from_numpy, self._graphs[JUDGE](pooled.contiguous().numpy()))
+            judged = _in_parts(self._graphs[JUDGE], pooled.contiguous().numpy(), PROPOSALS)
+            logits, deltas = map(torch.from_numpy, judged)
         return logits, deltas

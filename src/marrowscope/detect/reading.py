@@ -12,7 +12,7 @@ from marrowscope.cells.boxes import Boxes, iou_matrix
 from marrowscope.detect.detector import SAME_CELL
 from marrowscope.detect.runtime import Found
 
-WORTH_READING = 0.05
+WORTH_READING = 0.15
 """Raw score of the detector below which a find is dropped rather than read."""
 READER_SHARE = 0.7
 """Weight of the reader's opinion on the name, 0..1; what is left is the detector's."""
