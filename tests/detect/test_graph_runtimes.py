@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from helpers.runtimes import READER, in_graphs, in_torch, untrained
 from marrowscope.assemble.detectors import checkpoint_path
 from marrowscope.cells.boxes import iou_matrix
-from marrowscope.detect.graph_runtime import GraphRuntime
+from marrowscope.detect.graph_runtime import GraphRuntime, Numbers, _in_parts
 from marrowscope.detect.prepare import fit, resize_to
 from marrowscope.detect.runtime import Found, Runtime
 from marrowscope.model.checkpoint import load_checkpoint
@@ -133,3 +133,20 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     assert sys.modules["openvino_telemetry"] is None
     stub = sys.modules["openvino.tools.ovc.telemetry_utils"].tm
     assert stub.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 17])
+def test_a_graph_sees_the_same_number_of_rows_each_time_and_no_row_is_lost(rows: int) -> None:
+    asked: list[int] = []
+    out = np.empty((4, 2), np.float32)
+
+    def graph(values: Numbers) -> list[NDArray[np.float32]]:
+        asked.append(len(values))
+        out[:] = values * 2  # what a graph gives back may be overwritten by its next call
+        return [out, out[:, :1]]
+
+    given = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+    doubled, first = _in_parts(graph, given, 4)
+    np.testing.assert_array_equal(doubled, 2 * given)
+    np.testing.assert_array_equal(first, 2 * given[:, :1])
+    assert set(asked) == {4}
