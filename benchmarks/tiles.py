@@ -156,7 +156,7 @@ def nameless(pairs: list[EvaluatedField], threshold: float) -> dict[str, float]:
 def white_cells(folder: Path, words: Taxonomy) -> list[Picture]:
     """BCCD's fields with their white cells alone; the name they get is not compared."""
     pictures = []
-    for field in read_labels(folder).fields:
+    for field in read_labels(folder, skip_bad=True).fields:
         white = [i for i, label in enumerate(field.labels) if label == "WBC"]
         boxes: Boxes = np.asarray(field.boxes, np.float32).reshape(-1, 4)[white]
         truth = GroundTruth(boxes, np.zeros(len(white), np.int64), words)
