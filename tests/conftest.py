@@ -28,8 +28,3 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"real data not found at {root}: set MARROWSCOPE_DATA to the folder that holds pbc_fields and bccd")
     return root
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Training first: it forks workers, which should not happen beside the threads of runtimes and camera drivers."""
-    items.sort(key=lambda item: "tests/training/" not in item.nodeid)

@@ -115,23 +115,33 @@ def test_lambda_reaches_the_loss():
     torch.testing.assert_close(rise.detach(), losses["1.0"]["roi_sorting"], rtol=1e-4, atol=1e-6)
 
 
+def all_found_and_named(detector, images, sizes, targets):
+    for found, target in zip(detector.eval().detect(images, sizes), targets, strict=True):
+        best = found["boxes"][: len(target["boxes"])], found["labels"][: len(target["boxes"])]
+        if not len(best[0]):
+            return False
+        overlap, which = box_iou(target["boxes"], best[0]).max(dim=1)
+        if not (overlap > 0.5).all() or best[1][which].tolist() != target["labels"].tolist():
+            return False
+    return True
+
+
 @pytest.mark.parametrize("loss", ["ranked", "softmax"])
 def test_a_few_steps_on_one_field_find_and_name_its_cells(loss):
     torch.manual_seed(0)
     detector = CellDetector(recipe_of(f"model.loss={loss}"), 2)
     optimiser = torch.optim.AdamW(detector.parameters(), lr=2e-3)
     images, sizes, targets = batch_of(5)
-    detector.train()
-    # At 80 steps the softmax heads find every cell from some seeds only, whoever pools.
-    for _ in range(140):
-        optimiser.zero_grad()
-        detector(images, sizes, targets)["total"].backward()
-        optimiser.step()
-    for found, target in zip(detector.eval().detect(images, sizes), targets, strict=True):
-        best = found["boxes"][: len(target["boxes"])], found["labels"][: len(target["boxes"])]
-        overlap, which = box_iou(target["boxes"], best[0]).max(dim=1)
-        assert (overlap > 0.5).all()
-        assert best[1][which].tolist() == target["labels"].tolist()
+    # How many steps it takes depends on the processor's rounding: 80 to 200 were seen.
+    for _ in range(20):
+        detector.train()
+        for _ in range(20):
+            optimiser.zero_grad()
+            detector(images, sizes, targets)["total"].backward()
+            optimiser.step()
+        if all_found_and_named(detector, images, sizes, targets):
+            return
+    pytest.fail("400 steps did not suffice")
 
 
 def test_fields_of_different_sizes_are_padded_with_their_own_colour():

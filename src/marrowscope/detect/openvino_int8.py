@@ -8,11 +8,13 @@ are, the least first; whoever exports goes on until accuracy is kept (docs/decis
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
+from importlib.util import find_spec
 from io import StringIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from marrowscope.detect.graph_runtime import Numbers
-from marrowscope.detect.openvino_runtime import Model, library
+from marrowscope.detect.openvino_runtime import Model, in_a_thread_of_its_own, library
 from marrowscope.errors import MissingExtra
 
 _HEAVY = ("Convolution", "GroupConvolution", "MatMul")
@@ -43,10 +45,8 @@ def quantise(
     A graph without samples (no cell was found to read) stays as it is. MissingExtra without NNCF.
     """
     library()
-    try:
-        import nncf
-    except ImportError:
-        raise MissingExtra("int8: NNCF is not installed. pip install 'marrowscope[openvino]'.") from None
+    if find_spec("nncf") is None:
+        raise MissingExtra("int8: NNCF is not installed. pip install 'marrowscope[openvino]'.")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     words = [word for group in kept for word in group.words]
     smaller = {}
@@ -56,14 +56,21 @@ def quantise(
         if len(left) == len(heavy) or not samples.get(name):
             smaller[name] = model
             continue
-        # NNCF draws progress bars on stdout, where results belong.
-        with redirect_stdout(StringIO()):
-            smaller[name] = nncf.quantize(
-                model.clone(),
-                nncf.Dataset(list(samples[name])),
-                # Asymmetric activations: the trunks' activations are not all ReLU.
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(samples[name]),
-                ignored_scope=nncf.IgnoredScope(names=[op.get_friendly_name() for op in left]),
-            )
+        smaller[name] = in_a_thread_of_its_own(partial(_quantised, model, samples[name], left))
     return smaller
+
+
+def _quantised(model: Model, samples: Sequence[Numbers], left: Sequence[Any]) -> Model:
+    """NNCF's own work on one graph. left: operations that stay as they are."""
+    import nncf
+
+    # NNCF draws progress bars on stdout, where results belong.
+    with redirect_stdout(StringIO()):
+        return nncf.quantize(
+            model.clone(),
+            nncf.Dataset(list(samples)),
+            # Asymmetric activations: the trunks' activations are not all ReLU.
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(names=[op.get_friendly_name() for op in left]),
+        )

@@ -1,9 +1,10 @@
 """The networks in OpenVINO, on the CPU."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from marrowscope.model.rcnn import CellDetector
 
 Model = Any
 """An `openvino.Model`."""
+Result = TypeVar("Result")
 
 
 def library() -> Any:
@@ -28,6 +30,18 @@ def library() -> Any:
             "runtime openvino: OpenVINO is not installed. pip install 'marrowscope[openvino]', or take --runtime torch."
         ) from None
     return openvino
+
+
+def in_a_thread_of_its_own(job: Callable[[], Result]) -> Result:
+    """The result of a job during which OpenVINO's CPU plugin is loaded.
+
+    Each load gives the calling thread another stack for signals, and unloading takes them back as if the newest went
+    first; where it does not, the thread is left with one that is gone, and the next signal (Ctrl-C, the end of a child
+    process) ends the interpreter without a word. A thread that ends has nothing to lose
+    (github.com/openvinotoolkit/openvino/pull/11894; `tests/detect/test_openvino_runtime.py`).
+    """
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(job).result()
 
 
 def convert(files: Mapping[str, bytes]) -> dict[str, Model]:
@@ -57,7 +71,9 @@ def openvino_graphs(models: Mapping[str, Model]) -> dict[str, Graph]:
         # Else bfloat16 where the processor has it, and scores that differ in the second digit.
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    return {name: _Compiled(core.compile_model(model, "CPU", settings)) for name, model in models.items()}
+    return in_a_thread_of_its_own(
+        lambda: {name: _Compiled(core.compile_model(model, "CPU", settings)) for name, model in models.items()}
+    )
 
 
 def openvino_runtime(detector: CellDetector, models: Mapping[str, Model], precision: str) -> GraphRuntime:
