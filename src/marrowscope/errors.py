@@ -4,6 +4,7 @@
     ├── BadInput                a file, folder or value from outside cannot be used
     │   ├── BadAnnotation       a label file is wrong: names file, object and field
     │   ├── BadImage            an image is missing, corrupt or too large
+    │   ├── BadSlide            a whole slide is missing, damaged or of no known format
     │   ├── BadTaxonomy         a class scheme is wrong, or a class is not in it
     │   ├── BadRecipe           a recipe has an unknown or impossible value
     │   ├── BadCheckpoint       a checkpoint is incomplete, foreign or does not fit
@@ -40,6 +41,10 @@ class BadAnnotation(BadInput):
 
 class BadImage(BadInput):
     """An image is missing, corrupt, or larger than the limit."""
+
+
+class BadSlide(BadInput):
+    """A whole slide is missing, damaged, or of a format that is not known."""
 
 
 class BadTaxonomy(BadInput):
