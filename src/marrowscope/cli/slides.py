@@ -96,7 +96,13 @@ def slides(
 
 
 def _one_slide(
-    terminal: Terminal, engine: "LocalEngine", job: "SlideJob", folder: Path, formats: list["SlideFormat"], *, anew: bool
+    terminal: Terminal,
+    engine: "LocalEngine",
+    job: "SlideJob",
+    folder: Path,
+    formats: list["SlideFormat"],
+    *,
+    anew: bool,
 ) -> None:
     from marrowscope.detect.slide_run import SlideProgress, run_slide
 
