@@ -1,7 +1,7 @@
 """A map of a slide to look at: the slide at low power, with regions outlined in the colour of their quality.
 
-Colours run from orange (useless) over yellow and green to blue (as good as any), of Okabe and Ito's palette, which people
-with every common form of colour vision tell apart.
+Colours run from orange (useless) over yellow and green to blue (as good as any), of Okabe and Ito's palette, which
+people with every common form of colour vision tell apart.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def draw_map(
 ) -> NDArray[np.uint8]:
     """The slide with its regions numbered in the order given, a legend below it: (h, w, 3) uint8 RGB.
 
-    Rectangles that nobody judged are outlined in grey. longest_px: the longer side of the slide in the picture, at most.
+    Rectangles that nobody judged are outlined in grey. longest_px: the longer side of the slide in the picture.
     um_per_px: of level 0, where the file does not say. BadSlide: the slide is too coarse.
     """
     scale = scale_of(slide, um_per_px)

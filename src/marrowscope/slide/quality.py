@@ -1,8 +1,8 @@
 """How well the cells of a place can be read: focus, thickness and stain, each measured, each a score.
 
 A place is as good as its worst part, and says which that is. Measures are comparable between places of a slide and
-between slides, unlike the focus score of a microscope, which compares pictures of the same place. Scores are 0 (useless)
-to 1 (as good as any); the limits are those of real fields (decision 0029).
+between unlike the focus score of a microscope, which compares pictures of the same place. Scores are 0 (useless) to 1
+(as good as any); the limits are those of real fields (decision 0029).
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ READ_UM_PER_PX = 0.25
 
 # Densities, gaps and nuclei need no more.
 _COARSE_UM_PER_PX = 0.5
+# Smaller places have no quarters.
+_WHOLE_UM = 80.0
 # An edge of a nucleus or red cell lies whole within such a window.
 _WINDOW_UM = 3.0
 # Share of the light by which the strongest edges of a place must differ, or there is nothing to be sharp.
@@ -32,16 +34,17 @@ USUAL_RED_CELL = 0.14
 
 @dataclass(frozen=True)
 class Readings:
-    """What was measured at a place.
+    """What was measured at a place. Where its quarters differ, what is told is that of the worst.
 
     edge_um: standard deviation of the blur of its strongest edges. background: density of the lightest tenth, in red
-    cells. gaps: share of it that no cell covers. overlapped: share of what red cells cover where they lie on one
-    another. nucleus, red_cell: (3,) median density of R, G, B, zeros where there is none. nuclei: estimated number.
+    cells. least_gaps, most_gaps: share that no cell covers. overlapped: share of what red cells cover where they lie on
+    one another. nucleus, red_cell: median density of R, G, B, zeros where there is none. nuclei: estimated number.
     """
 
     edge_um: float
     background: float
-    gaps: float
+    least_gaps: float
+    most_gaps: float
     overlapped: float
     nucleus: tuple[float, float, float]
     red_cell: tuple[float, float, float]
@@ -74,14 +77,16 @@ def measure(pixels: NDArray[np.uint8], um_per_px: float, white: NDArray[np.float
     zoom = min(um_per_px / _COARSE_UM_PER_PX, 1.0)
     coarse = cv2.resize(pixels, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
     od = density(np.asarray(coarse, np.uint8), white)
-    green, nuclear = od[..., 1], purple(od)
-    stained = green > _GAP * red_cell
-    reds = stained & ~nuclear
+    nuclear = purple(od)
+    reds = (od[..., 1] > _GAP * red_cell) & ~nuclear
+    quarters = _quarters(od.shape[:2], um_per_px / zoom)
+    gaps = [float((od[q][..., 1] <= _GAP * red_cell).mean()) for q in quarters]
     return Readings(
-        edge_um=_edge_um(pixels, um_per_px, white),
-        background=float(np.percentile(green, 10)) / red_cell,
-        gaps=1 - float(stained.mean()),
-        overlapped=float((green[reds] > _TWO * red_cell).mean()) if reds.any() else 0.0,
+        edge_um=max(_edge_um(pixels[q], um_per_px, white) for q in _quarters(pixels.shape[:2], um_per_px)),
+        background=max(float(np.percentile(od[q][..., 1], 10)) for q in quarters) / red_cell,
+        least_gaps=min(gaps),
+        most_gaps=max(gaps),
+        overlapped=max(_share(od[q][..., 1] > _TWO * red_cell, reds[q]) for q in quarters),
         nucleus=_median(od, nuclear),
         red_cell=_median(od, reds),
         nuclei=_count(nuclear, um_per_px / zoom),
@@ -90,7 +95,7 @@ def measure(pixels: NDArray[np.uint8], um_per_px: float, white: NDArray[np.float
 
 def appraise(seen: Readings) -> Quality:
     """Readings -> scores, and the words for the lowest of them."""
-    thin, crowded = _falls(seen.gaps, 0.80, 0.95), _rises(seen.gaps, 0.05, 0.25)
+    crowded, thin = _rises(seen.least_gaps, 0.05, 0.25), _falls(seen.most_gaps, 0.80, 0.95)
     thick = min(crowded, _falls(seen.background, 0.3, 0.9), _falls(seen.overlapped, 0.2, 0.5))
     focus = _falls(seen.edge_um, 0.35, 0.9)
     stain, stain_words = _stain(seen)
@@ -146,6 +151,19 @@ def _edge_um(pixels: NDArray[np.uint8], um_per_px: float, white: NDArray[np.floa
     steepest = cv2.dilate(np.asarray(slope, np.float32), window)
     strong = step > strongest / 2
     return float(np.median(step[strong] / steepest[strong])) / float(np.sqrt(2 * np.pi)) * um_per_px
+
+
+def _quarters(shape: tuple[int, ...], um_per_px: float) -> list[tuple[slice, slice]]:
+    """The four quarters of a picture, or all of it where they would hold but a cell or two."""
+    height, width = shape
+    if min(height, width) * um_per_px < _WHOLE_UM:
+        return [(slice(0, height), slice(0, width))]
+    halves = [(slice(0, side // 2), slice(side // 2, side)) for side in (height, width)]
+    return [(rows, columns) for rows in halves[0] for columns in halves[1]]
+
+
+def _share(of: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
+    return float(of[among].mean()) if among.any() else 0.0
 
 
 def _median(od: Density, where: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -7,7 +7,6 @@ and as many of the readable ones are taken as the differential needs, from all o
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TypeVar
 
 import numpy as np
@@ -22,8 +21,6 @@ from marrowscope.slide.view import view
 USABLE = 0.5
 """Quality from which a region is worth a person's time."""
 
-# Zones across and down the tissue: each gives its second region only when all have given their first.
-_ZONES = 4
 # Places judged at once, before asking whether there are enough.
 _ROUND = 320
 # Places from which the density of one red cell is learnt.
@@ -99,17 +96,17 @@ def choose_regions(
 def judge_places(
     slide: WholeSlide, tissue: Tissue, *, size_um: float = 200.0, progress: Progress | None = None
 ) -> Iterator[Region]:
-    """Every place of the tissue as it is at high power, the promising first, zone by zone in turn."""
+    """Every place of the tissue as it is at high power, the promising first, and from all over it."""
     places = _places(slide, tissue, size_um)
     if not places:
         return
     red_cell = _red_cell(slide, tissue, places)
-    ordered = _in_turn(sorted(places, key=lambda p: -_promise(p, tissue, red_cell)), tissue)
-    for done, place in enumerate(ordered, 1):
+    promises = [_promise(place, tissue, red_cell) for place in places]
+    for done, place in enumerate(_spread(places, promises, tissue), 1):
         pixels, scale = _high_power(slide, place, tissue.um_per_px)
         yield Region.of(place, judge(pixels, scale, tissue.white, red_cell))
         if progress:
-            progress(done, len(ordered))
+            progress(done, len(places))
 
 
 def everything(slide: WholeSlide, *, um_per_px: float | None = None) -> list[Rectangle]:
@@ -147,11 +144,11 @@ def _high_power(slide: WholeSlide, place: Rectangle, um_per_px: float) -> tuple[
 
 
 def _red_cell(slide: WholeSlide, tissue: Tissue, places: Sequence[Rectangle]) -> float:
-    """Density of green of one red cell on this slide: the lowest fifth of places over the tissue, where none overlap."""
+    """Density of green of one red cell on this slide: of the lowest fifth of places, where none overlap."""
     found = []
     for n in np.unique(np.linspace(0, len(places) - 1, _SAMPLES).round().astype(int)).tolist():
         seen = measure(*_high_power(slide, places[n], tissue.um_per_px), tissue.white, USUAL_RED_CELL)
-        if seen.red_cell[1] > 0 and seen.gaps < 0.95:
+        if seen.red_cell[1] > 0 and seen.least_gaps < 0.95:
             found.append(seen.red_cell[1])
     # A slide that is thick all over must not pass its heaps for single cells.
     return (
@@ -170,10 +167,10 @@ def _promise(place: Rectangle, tissue: Tissue, red_cell: float) -> float:
 
 
 def _taken(judged: Sequence[Region], tissue: Tissue, cells_wanted: int, count: int | None) -> list[Region]:
-    """Usable regions, the best of every zone before the second of any, until they are enough."""
+    """Usable regions until they are enough: good ones with many cells, far from one another."""
     taken: list[Region] = []
     usable = [region for region in judged if region.quality >= USABLE]
-    for region in _in_turn(sorted(usable, key=_best_first), tissue):
+    for region in _spread(usable, [region.quality * max(region.nuclei, 1) for region in usable], tissue):
         if _are_enough(taken, cells_wanted, count):
             break
         taken.append(region)
@@ -191,15 +188,18 @@ def _best_first(region: Region) -> tuple[float, float, int, int]:
     return -round(region.quality, 1), -region.nuclei, region.y, region.x
 
 
-def _in_turn(places: Sequence[Place], tissue: Tissue) -> list[Place]:
-    """The same places, dealt from the zones of the tissue in turn, each zone in the order given."""
+def _spread(places: Sequence[Place], values: Sequence[float], tissue: Tissue) -> Iterator[Place]:
+    """All places once, each time the one of most value far from those before.
+
+    A value counts in full at a quarter of the tissue's diagonal from the nearest place before, nearer in proportion.
+    """
+    worth = np.asarray(values, np.float64)
+    middles = np.asarray([(place.x + place.width / 2, place.y + place.height / 2) for place in places]).reshape(-1, 2)
     rows, columns = np.nonzero(tissue.mask)
-    left, top = columns.min() * tissue.downsample, rows.min() * tissue.downsample
-    width = (columns.max() + 1) * tissue.downsample - left
-    height = (rows.max() + 1) * tissue.downsample - top
-    zones: dict[tuple[int, int], list[Place]] = {}
-    for place in places:
-        column = int((place.x + place.width / 2 - left) / width * _ZONES)
-        row = int((place.y + place.height / 2 - top) / height * _ZONES)
-        zones.setdefault((row, column), []).append(place)
-    return [place for turn in zip_longest(*zones.values()) for place in turn if place is not None]
+    reach = math.hypot(np.ptp(rows) + 1, np.ptp(columns) + 1) * tissue.downsample / 4 if rows.size else 0.0
+    apart = np.full(len(places), reach)
+    for _ in places:
+        best = int(np.argmax(worth * apart))
+        yield places[best]
+        apart = np.minimum(apart, np.hypot(*(middles - middles[best]).T))
+        apart[best] = -1

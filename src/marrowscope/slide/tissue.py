@@ -27,7 +27,7 @@ _PLACES, _PLACE_UM, _PLACE_UM_PER_PX = 6, 100.0, 0.5
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
-    """A slide at low power. pixels: (h, w, 3) uint8 RGB. mask, ink: (h, w) bool, tissue without ink, and ink with a rim.
+    """A slide at low power. pixels: (h, w, 3) uint8 RGB. mask, ink: (h, w) bool, tissue without ink; ink with a rim.
 
     downsample: pixels of level 0 that one of these spans. white: (3,) the colour of bare glass. um_per_px: of level 0.
     """
@@ -71,7 +71,7 @@ def find_tissue(slide: WholeSlide, *, um_per_px: float | None = None) -> Tissue:
 
 
 def _places(slide: WholeSlide, scale: float) -> list[NDArray[np.uint8]]:
-    """Finer pictures of places spread over the slide: between cells there is glass, also where none is bare at large."""
+    """Finer pictures of places spread over the slide: between cells there is glass, also where none is bare."""
     whole = slide.levels[0]
     side = _PLACE_UM / scale
     width, height = min(side, whole.width), min(side, whole.height)
