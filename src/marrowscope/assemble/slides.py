@@ -11,6 +11,7 @@ from pathlib import Path
 
 from marrowscope.detect.sources import natural_key
 from marrowscope.errors import BadSlide, MissingExtra
+from marrowscope.slide.marks import dicom_files, head_of, is_dicom, is_tiff, is_zarr_folder, picture_kind
 from marrowscope.slide.slide import WholeSlide
 
 SLIDE_SUFFIXES = (
@@ -18,8 +19,6 @@ SLIDE_SUFFIXES = (
     *(".czi", ".dcm"),
 )
 """Endings by which slides are found in a folder; one that is named may end as it likes."""
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PICTURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"BM": "BMP", b"RIFF": "WebP", b"GIF8": "GIF"}
 
 
 def open_slide(path: Path | str) -> WholeSlide:
@@ -32,8 +31,7 @@ def open_slide(path: Path | str) -> WholeSlide:
     if path.is_dir():
         return _open_folder(path)
     try:
-        with path.open("rb") as file:
-            head = file.read(132)
+        head = head_of(path)
     except FileNotFoundError:
         raise BadSlide(f"{path}: is not there. Check the path.") from None
     except OSError as error:
@@ -88,25 +86,7 @@ def _looks_like_slide(path: Path) -> bool:
 
 
 def _is_slide_folder(path: Path) -> bool:
-    return path.is_dir() and (is_zarr_folder(path) or is_dicom_folder(path))
-
-
-def is_zarr_folder(path: Path) -> bool:
-    """Whether a folder is a Zarr array or group."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
-
-
-def is_dicom_folder(path: Path) -> bool:
-    """Whether a folder holds DICOM files."""
-    return any(_head(p)[128:] == b"DICM" for p in path.iterdir() if p.is_file())
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)
-    except OSError:
-        return b""
+    return path.is_dir() and (is_zarr_folder(path) or bool(dicom_files(path)))
 
 
 def _open_folder(path: Path) -> WholeSlide:
@@ -115,7 +95,7 @@ def _open_folder(path: Path) -> WholeSlide:
             from marrowscope.slide.zarr_slide import ZarrSlide
 
             return ZarrSlide(path)
-    if is_dicom_folder(path):
+    if dicom_files(path):
         with _libraries(path):
             from marrowscope.slide.dicom_slide import DicomSlide
 
@@ -126,7 +106,7 @@ def _open_folder(path: Path) -> WholeSlide:
 
 
 def _driver_of(path: Path, head: bytes) -> Callable[[Path], WholeSlide]:
-    if head[128:] == b"DICM":
+    if is_dicom(head):
         from marrowscope.slide.dicom_slide import DicomSlide
 
         return DicomSlide
@@ -135,13 +115,12 @@ def _driver_of(path: Path, head: bytes) -> Callable[[Path], WholeSlide]:
     vendor = vendor_of(path)
     if vendor not in (None, GENERIC_TIFF):
         return OpenslideSlide
-    if head[:4] in _TIFF_MARKS:
+    if is_tiff(head):
         from marrowscope.slide.tiff_slide import TiffSlide
 
         return TiffSlide
-    for mark, kind in _PICTURES.items():
-        if head.startswith(mark):
-            raise BadSlide(f"{path}: is a picture ({kind}), not a slide. Read it as a field: `marrowscope detect {path}`.")
+    if kind := picture_kind(head):
+        raise BadSlide(f"{path}: is a picture ({kind}), no slide. Read it as a field: `marrowscope detect {path}`.")
     raise BadSlide(f"{path}: is no slide of a known format, whatever its name says. Export it as OME-TIFF or DICOM.")
 
 

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
-from wsidicom import WsiDicom
+from wsidicom import Settings, WsiDicom
 
 from marrowscope.errors import BadSlide
-from marrowscope.slide.tiled import TiledSlide, as_rgb, levels_of, naming, plausible_um
+from marrowscope.slide.marks import dicom_files
+from marrowscope.slide.tiled import TiledSlide, as_rgb, levels_of, naming, plausible_um, quiet
 
-_HEADER = ["SOPClassUID", "SeriesInstanceUID"]
+_HEADER = ["SOPClassUID", "SeriesInstanceUID", "ImageType"]
 
 
 class DicomSlide(TiledSlide):
@@ -23,10 +24,12 @@ class DicomSlide(TiledSlide):
     """
 
     def __init__(self, path: Path) -> None:
+        quiet("wsidicom")
         files = _files_of(path)
         with naming(path):
-            self._slide = WsiDicom.open(files)
+            self._slide = WsiDicom.open(files, settings=Settings(strict_tile_size_check=False))
         try:
+            _refuse_unread(path, files, self._slide)
             with naming(path):
                 self._groups = self._slide.pyramid.levels
                 sizes = [(g.size.width, g.size.height) for g in self._groups]
@@ -44,13 +47,15 @@ class DicomSlide(TiledSlide):
         self._slide.close()
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file bears DICOM's mark."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+def _refuse_unread(path: Path, files: list[Path], slide: WsiDicom) -> None:
+    """BadSlide where a level was passed over: without its finest level a slide would seem whole, and be another."""
+    read = {str(file) for file in slide.files or ()}
+    for file in files:
+        if (
+            str(file) not in read
+            and dcmread(file, stop_before_pixels=True, specific_tags=_HEADER).ImageType[2] == "VOLUME"
+        ):
+            raise BadSlide(f"{path}: {file.name} cannot be read; it is damaged, or of another slide. Export it again.")
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -71,7 +76,7 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _slides_in(folder: Path) -> Iterator[tuple[Path, FileDataset]]:
-    for file in sorted(p for p in folder.iterdir() if p.is_file() and is_dicom(p)):
+    for file in dicom_files(folder):
         with naming(file):
             header = dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
         if header.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage and "SeriesInstanceUID" in header:

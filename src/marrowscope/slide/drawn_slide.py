@@ -1,4 +1,4 @@
-"""The synthetic smear as a whole slide: drawn where one looks, with known truth. For trying slides without a scanner."""
+"""The synthetic smear as a whole slide: drawn where one looks, with known truth. Slides without a scanner."""
 
 from types import TracebackType
 from typing import Self
@@ -41,7 +41,7 @@ class DrawnSlide:
         return out
 
     def cells(self) -> GroundTruth:
-        """Every nucleated cell, in pixels of level 0. Boxes are cut at the border; a cell that lies off it is left out."""
+        """Every nucleated cell, in pixels of level 0. Boxes end at the border; a cell beyond it is left out."""
         width, height, _ = self.levels[0]
         um = self.um_per_px
         found = self._smear.cells_in(width * um / 2, height * um / 2, width * um, height * um)

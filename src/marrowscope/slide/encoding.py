@@ -46,7 +46,7 @@ class Coding:
         elif self.packing is Packing.DEFLATED:
             along = pixels.copy()  # differences along a row deflate better than colours
             along[:, 1:] -= pixels[:, :-1]
-            data = zlib.compress(along)
+            data = zlib.compress(along.tobytes())
         else:
             data = pixels.tobytes()
         return EncodedTile(tile.level, data)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPageSeries
 
 from marrowscope.errors import BadSlide
-from marrowscope.slide.tiff_tile import JPEG, MINISBLACK, NONE, RGB, YCBCR, Packing, decode_tile
-from marrowscope.slide.tiled import TiledSlide, levels_of, naming, plausible_um
+from marrowscope.slide.tiff_tile import JPEG, MINISBLACK, NONE, RGB, YCBCR, TileTags, decode_tile
+from marrowscope.slide.tiled import TiledSlide, levels_of, naming, plausible_um, quiet
 
 _PLANAR = 2
 # Rows of uncompressed strips, which need not be read whole.
@@ -29,6 +29,7 @@ class TiffSlide(TiledSlide):
     """A TIFF of 8 bits a colour: RGB, RGBA, YCbCr, grey or with a palette. BadSlide for others, and damaged ones."""
 
     def __init__(self, path: Path) -> None:
+        quiet("tifffile")
         with naming(path):
             self._tiff = TiffFile(path)
         try:
@@ -61,14 +62,14 @@ class _Scale:
         self._pages = [p for p in series if p is not None]
         _refuse_others(path, series, len(self._pages))
         self._planes = page.samplesperpixel if page.planarconfig == _PLANAR else 1
-        self._packing = _packing(page, page.samplesperpixel // self._planes)
+        self._tags = _tags(page, page.samplesperpixel // self._planes)
         size = path.stat().st_size
         for p in self._pages:
             if p.parent.filehandle.path == str(path) and any(
                 start + length > size for start, length in zip(p.dataoffsets, p.databytecounts, strict=True)
             ):
                 raise BadSlide(f"{path}: ends before its pixels do; it was cut short. Copy or scan it again.")
-        self._row_bytes = self.width * self._packing.samples
+        self._row_bytes = self.width * self._tags.samples
         self._in_rows = not page.is_tiled and page.compression == NONE and self._contiguous()
         if page.is_tiled:
             self.tile = int(page.tilewidth), int(page.tilelength)
@@ -99,14 +100,16 @@ class _Scale:
             data = file.read(length) if start else b""
         if len(data) != length and start:
             raise ValueError("the file ends before its pixels do")
-        return decode_tile(data, wide, high, self._packing)
+        return decode_tile(data, wide, high, self._tags)
 
     def _contiguous(self) -> bool:
-        """Whether rows follow one another from strip to strip."""
-        return all(
-            all(start + n == after for start, n, after in zip(p.dataoffsets, p.databytecounts, p.dataoffsets[1:], strict=False))
-            for p in self._pages
-        ) and all(sum(p.databytecounts) >= self._row_bytes * self.height * self._planes for p in self._pages)
+        """Whether rows follow one another from strip to strip, in every page."""
+        for page in self._pages:
+            ends = [start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)]
+            whole = sum(page.databytecounts) >= self._row_bytes * self.height * self._planes
+            if not whole or ends[:-1] != list(page.dataoffsets[1:]):
+                return False
+        return True
 
 
 def _refuse_others(path: Path, series: TiffPageSeries, pages: int) -> None:
@@ -121,13 +124,13 @@ def _refuse_others(path: Path, series: TiffPageSeries, pages: int) -> None:
         raise BadSlide(f"{path}: is no picture in RGB ({shape}). Export one plane of the slide as RGB.")
 
 
-def _packing(page: Any, samples: int) -> Packing:
+def _tags(page: Any, samples: int) -> TileTags:
     photometric = int(page.photometric)
     if samples == 1 and photometric in (RGB, YCBCR):
         photometric = MINISBLACK  # one plane of the three
     tables = page.jpegtables if page.compression == JPEG else None
     colours = page.colormap
-    return Packing(
+    return TileTags(
         int(page.compression),
         photometric,
         samples,
@@ -167,8 +170,8 @@ def _area(series: TiffPageSeries) -> int:
 
 
 def _um_per_px(tiff: TiffFile, page: Any) -> float | None:
-    """What OME-XML says, else ImageJ, else Aperio's description, else the resolution of the page."""
-    if tiff.ome_metadata and (um := _of_ome(tiff.ome_metadata)):
+    """What OME-XML says, else Aperio's description, else ImageJ or the resolution of the page."""
+    if tiff.ome_metadata and (um := _of_ome(tiff, page)):
         return um
     if found := re.search(r"\bMPP\s*=\s*([\d.]+)", page.description):
         return plausible_um(float(found[1]), float(found[1]))
@@ -179,11 +182,16 @@ def _um_per_px(tiff: TiffFile, page: Any) -> float | None:
     return plausible_um(unit / x, unit / y) if unit and x and y else None
 
 
-def _of_ome(xml: str) -> float | None:
-    """`PhysicalSizeX` and its unit, of the first picture: the XML is searched, not parsed, as nothing else is wanted."""
+def _of_ome(tiff: TiffFile, page: Any) -> float | None:
+    """`PhysicalSizeX` and its unit, of the picture whose page it is."""
+    at = next(n for n, series in enumerate(tiff.series) if series.keyframe is page)
+    # Searched, not parsed: nothing else is wanted of a text from outside.
+    pictures = re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", tiff.ome_metadata or "")
+    if at >= len(pictures):
+        return None
     sizes = []
     for axis in "XY":
-        found = re.search(rf'\bPhysicalSize{axis}="([\d.eE+-]+)"', xml)
-        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', xml)
+        found = re.search(rf'\bPhysicalSize{axis}="([\d.eE+-]+)"', pictures[at])
+        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', pictures[at])
         sizes.append(float(found[1]) * _UM.get(unit[1] if unit else "µm", 0.0) if found else None)
     return plausible_um(*sizes)

@@ -25,7 +25,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
 
 @dataclass(frozen=True)
-class Packing:
+class TileTags:
     """How the tiles of a page are stored, in TIFF's own numbers. samples: a pixel, in one tile."""
 
     compression: int
@@ -38,65 +38,62 @@ class Packing:
     colour_map: tuple[int, ...] = ()
 
 
-def decode_tile(data: bytes, width: int, height: int, packing: Packing) -> NDArray[np.uint8]:
+def decode_tile(data: bytes, width: int, height: int, tags: TileTags) -> NDArray[np.uint8]:
     """(h, w, 3) RGB, or (h, w, 1) where a tile holds one of three colours. ValueError or OSError for damaged bytes.
 
     Bytes of no length are a tile that the scanner left out: `BACKGROUND`.
     """
     if not data:
         return np.full((height, width, 3), BACKGROUND, np.uint8)
-    if packing.compression == NONE and packing.photometric in (MINISBLACK, RGB):
-        pixels = np.frombuffer(data, np.uint8, height * width * packing.samples)
-        return as_rgb(pixels.reshape(height, width, packing.samples))
-    if packing.compression == JPEG:
-        return _decode_jpeg(data, width, height, packing)
-    if packing.compression in _JPEG_2000:
-        file = data
-    else:
-        file = _tiff_of(data, width, height, packing)
+    if tags.compression == NONE and tags.photometric in (MINISBLACK, RGB):
+        pixels = np.frombuffer(data, np.uint8, height * width * tags.samples)
+        return as_rgb(pixels.reshape(height, width, tags.samples))
+    if tags.compression == JPEG:
+        return _decode_jpeg(data, width, height, tags)
+    file = data if tags.compression in _JPEG_2000 else _tiff_of(data, width, height, tags)
     with Image.open(io.BytesIO(file), formats=("TIFF", "JPEG2000")) as image:
         if image.size != (width, height):
             raise ValueError(f"holds {image.width} x {image.height} pixels, not {width} x {height}")
-        return as_rgb(np.asarray(image.convert("RGBA" if packing.samples in (2, 4) else "RGB")))
+        return as_rgb(np.asarray(image.convert("RGBA" if tags.samples in (2, 4) else "RGB")))
 
 
-def _decode_jpeg(data: bytes, width: int, height: int, packing: Packing) -> NDArray[np.uint8]:
+def _decode_jpeg(data: bytes, width: int, height: int, tags: TileTags) -> NDArray[np.uint8]:
     """Tables that all tiles share are put back in front of the tile, and whether it is RGB is told to the decoder."""
-    tables = (packing.jpeg_tables or b"")[2:-2]
+    tables = (tags.jpeg_tables or b"")[2:-2]
     # A JFIF marker, where there is one, says YCbCr and is believed first; so it is in libtiff.
-    colour = bytes([packing.photometric == YCBCR])
-    whole = data[:2] + _ADOBE + colour + tables + data[2:] if packing.samples == 3 else data[:2] + tables + data[2:]
+    colour = bytes([tags.photometric == YCBCR])
+    whole = data[:2] + _ADOBE + colour + tables + data[2:] if tags.samples == 3 else data[:2] + tables + data[2:]
     found_high, found_wide, *_ = simplejpeg.decode_jpeg_header(whole)
     if found_wide != width or found_high > height:
         raise ValueError(f"holds {found_wide} x {found_high} pixels, not {width} x {height}")
     return np.asarray(simplejpeg.decode_jpeg(whole, colorspace="RGB"), np.uint8)
 
 
-def _tiff_of(data: bytes, width: int, height: int, packing: Packing) -> bytes:
+def _tiff_of(data: bytes, width: int, height: int, tags: TileTags) -> bytes:
     """The tile as a TIFF of one strip, little-endian."""
-    samples = packing.samples
-    tags: list[tuple[int, int, tuple[int, ...]]] = [
+    samples = tags.samples
+    entries: list[tuple[int, int, tuple[int, ...]]] = [
         (256, _LONG, (width,)),
         (257, _LONG, (height,)),
         (258, _SHORT, (8,) * samples),
-        (259, _SHORT, (packing.compression,)),
-        (262, _SHORT, (packing.photometric,)),
-        (266, _SHORT, (packing.fill_order,)),
+        (259, _SHORT, (tags.compression,)),
+        (262, _SHORT, (tags.photometric,)),
+        (266, _SHORT, (tags.fill_order,)),
         (273, _LONG, (8,)),
         (277, _SHORT, (samples,)),
         (278, _LONG, (height,)),
         (279, _LONG, (len(data),)),
         (284, _SHORT, (1,)),
-        (317, _SHORT, (packing.predictor,)),
-        (320, _SHORT, packing.colour_map),
-        (338, _SHORT, packing.extra_samples),
+        (317, _SHORT, (tags.predictor,)),
+        (320, _SHORT, tags.colour_map),
+        (338, _SHORT, tags.extra_samples),
     ]
-    tags = [tag for tag in tags if tag[2]]
+    entries = [e for e in entries if e[2]]
     body = data + b"\0" * (len(data) % 2)
     table_at = 8 + len(body)
-    rest_at = table_at + 2 + 12 * len(tags) + 4
-    table, rest = [struct.pack("<H", len(tags))], b""
-    for code, kind, values in tags:
+    rest_at = table_at + 2 + 12 * len(entries) + 4
+    table, rest = [struct.pack("<H", len(entries))], b""
+    for code, kind, values in entries:
         packed = struct.pack(f"<{len(values)}{'H' if kind == _SHORT else 'L'}", *values)
         if len(packed) > 4:
             packed, rest = struct.pack("<L", rest_at + len(rest)), rest + packed

@@ -28,7 +28,13 @@ def write_tiff(
         tiff = open_files.enter_context(TiffWriter(path, bigtiff=True, ome=ome))
         below = len(sizes) - 1 if ome else 0
         about = {"axes": "YXS", **_physical(um_per_px)} if ome else None
-        tiff.write(_finest(tiles, spools), **_page(sizes[0], coding, um_per_px), subifds=below, metadata=about, software="marrowscope")
+        tiff.write(
+            _finest(tiles, spools),
+            **_page(sizes[0], coding, um_per_px),
+            subifds=below,
+            metadata=about,
+            software="marrowscope",
+        )
         for tile in tiles:  # coarser ones, that the last row completed
             spools[tile.level - 1].add(tile.data)
         for n, (size, spool) in enumerate(zip(sizes[1:], spools, strict=True), 1):

@@ -4,6 +4,7 @@ Every pixel is read as part of its own tile of a fixed grid, so that the same pl
 rectangle asks for it, and reading a rectangle takes memory for its tiles alone.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,8 +37,8 @@ class TiledSlide(ABC):
     ) -> None:
         if (largest := max(w * h for w, h in tiles)) > MAX_TILE_PX:
             raise BadSlide(
-                f"{path}: is stored in pieces of {largest / 1e6:.0f} megapixels, each of which would have to be decoded "
-                f"whole. Store it in tiles (for example `vips tiffsave IN OUT.tif --tile --pyramid --bigtiff`)."
+                f"{path}: is stored in pieces of {largest / 1e6:.0f} megapixels, each of which would have to be "
+                f"decoded whole. Store it in tiles (for example `vips tiffsave IN OUT.tif --tile --pyramid --bigtiff`)."
             )
         self.path, self.name = path, path.name
         self.levels, self.um_per_px = tuple(levels), um_per_px
@@ -107,6 +108,13 @@ def naming(path: Path, where: str = "") -> Iterator[None]:
     except Exception as error:  # a damaged file can make a decoder raise anything
         what = str(error) or type(error).__name__
         raise BadSlide(f"{path}{where}: cannot be read: {what}. Copy or scan it again.") from error
+
+
+def quiet(library: str) -> None:
+    """Keep a library's log from the terminal of whoever has not asked for it: what went wrong is raised as BadSlide."""
+    log = logging.getLogger(library)
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 def levels_of(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:

@@ -45,11 +45,6 @@ class ZarrSlide(TiledSlide):
         """Chunks are opened and closed one by one."""
 
 
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr array or group."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
-
-
 def _multiscale(path: Path, group: Any) -> tuple[list[Any], list[str], float | None]:
     """Its arrays finest first, the names of their axes, and micrometres a pixel."""
     about = dict(group.attrs)
