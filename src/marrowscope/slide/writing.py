@@ -66,7 +66,7 @@ def write_slide(
         coding = Coding(tile_px, Packing.JPEG, quality)
     else:
         coding = Coding(tile_px, Packing.PLAIN if form is SlideForm.DICOM else Packing.DEFLATED)
-    with _library_of(form), ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
+    with _library_of(form), _threads(workers or min(os.cpu_count() or 1, 8)) as pool:
         tiles = pyramid_tiles(lambda *place: slide.read(0, *place), sizes, tile_px, pool)
         counted = _counted(tiles, sizes[0], tile_px, progress)
         if form is SlideForm.OME_ZARR:
@@ -85,6 +85,16 @@ def write_slide(
             is_ome = form is SlideForm.OME_TIFF
             with replacing(path) as aside:
                 write_tiff(aside, _encoded(counted, coding, pool), sizes, coding, slide.um_per_px, ome=is_ome)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that drop what they have not begun when the work is given up: a row of tiles may be long."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix="slide")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
