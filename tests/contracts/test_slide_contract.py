@@ -95,8 +95,8 @@ def openslide_dicom(folder: Path) -> Made:
 
 def drawn(folder: Path) -> Made:
     smear = SmearSlide(2, width_um=101, height_um=100, um_per_px=0.5)
-    # Coarser levels are drawn anew: the same cells in the same places.
-    return Made(DrawnSlide(smear), smear.view(50.5, 50, 202, 200, 0.5), 6.0, um_per_px=0.5)
+    # Coarser levels are drawn anew, the coarsest at 8 um a pixel: the same cells in the same places.
+    return Made(DrawnSlide(smear), smear.view(50.5, 50, 202, 200, 0.5), 14.0, um_per_px=0.5)
 
 
 SLIDES: dict[str, Callable[[Path], Made]] = {

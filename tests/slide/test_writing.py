@@ -1,7 +1,7 @@
 """What is written is what others read: tifffile, OpenSlide, wsidicom, Zarr; and nothing half-written is left."""
 
 import json
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,10 @@ def test_zarr_is_ome_zarr_0_4(tmp_path: Path) -> None:
     yaozarrs.validate_zarr_store(str(path))
     (scale,) = json.loads((path / ".zattrs").read_text())["multiscales"]
     assert scale["version"] == "0.4"
-    assert [d["coordinateTransformations"][0]["scale"] for d in scale["datasets"][:2]] == [[1, 0.25, 0.25], [1, 0.5, 0.5]]
+    assert [d["coordinateTransformations"][0]["scale"] for d in scale["datasets"][:2]] == [
+        [1, 0.25, 0.25],
+        [1, 0.5, 0.5],
+    ]
 
 
 class Broken(ArraySlide):
@@ -117,23 +120,13 @@ def test_dicom_without_loss_ends_at_4_gib_and_says_so_before_reading(tmp_path: P
 
 def test_progress_counts_the_tiles_of_the_finest_level(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    write_slide(
-        ArraySlide(PIXELS), tmp_path / "s.tiff", tile_px=64, workers=1, progress=lambda *now: told.append(now)
-    )
+    write_slide(ArraySlide(PIXELS), tmp_path / "s.tiff", tile_px=64, workers=1, progress=lambda *now: told.append(now))
     assert told == [(n, 6) for n in range(1, 7)]
 
 
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    for name in ("tiff_writing", "zarr_writing", "dicom_writing"):
-        monkeypatch.delitem(__import__("sys").modules, f"marrowscope.slide.{name}", raising=False)
-    yield monkeypatch
-
-
-def test_a_missing_library_is_named_with_what_to_install(without: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import sys
-
-    without.setitem(sys.modules, "tifffile", None)
+def test_a_missing_library_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delitem(sys.modules, "marrowscope.slide.tiff_writing", raising=False)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(MissingExtra, match=r"tifffile is not installed.*marrowscope\[slides\]"):
         written(tmp_path / "s.tiff", PIXELS)
     assert list(tmp_path.iterdir()) == []

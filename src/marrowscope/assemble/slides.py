@@ -68,12 +68,15 @@ def _matches(named: str) -> list[Path]:
         return [path]
     # Path.glob takes no absolute pattern, and would list hidden files.
     matches = [Path(p) for p in glob.glob(named, recursive=True)]  # noqa: PTH207
-    # A pattern such as ** goes into slides that are folders, too; what lies in them is no slide of its own.
-    folders = {p for p in matches if p.is_dir() and _is_slide_folder(p)}
-    files = {p for p in matches if _looks_like_slide(p) and not folders.intersection(p.parents)}
-    if not folders | files:
+    folders = {p for p in matches if _is_slide_folder(p)}
+    files = {p for p in matches if _looks_like_slide(p)}
+    # Each level of a DICOM slide is a file of its own.
+    folders |= {p.parent for p in files if p.suffix.lower() == ".dcm"}
+    # ** goes into slides that are folders, too; what lies in them is no slide of its own.
+    whole = {p for p in folders | files if not folders.intersection(p.parents)}
+    if not whole:
         raise BadSlide(f"{named}: is not there. Check the path; quote a pattern to keep the shell from it.")
-    return sorted(folders | files, key=natural_key)
+    return sorted(whole, key=natural_key)
 
 
 def _slides_in(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ in SubIFDs, as series of levels, or as plain pages that shrink by the same facto
 """
 
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from marrowscope.slide.tiff_tile import JPEG, MINISBLACK, NONE, RGB, YCBCR, Tile
 from marrowscope.slide.tiled import TiledSlide, levels_of, naming, plausible_um, quiet
 
 _PLANAR = 2
+# Bytes of a value, by TIFF's types.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 # Rows of uncompressed strips, which need not be read whole.
 _BAND_ROWS = 128
 _UM = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3}
@@ -59,16 +62,12 @@ class _Scale:
         self.page: Any = series.keyframe
         page = self.page
         self.width, self.height = int(page.imagewidth), int(page.imagelength)
-        self._pages = [p for p in series if p is not None]
+        self._pages: list[Any] = [p for p in series if p is not None]
         _refuse_others(path, series, len(self._pages))
         self._planes = page.samplesperpixel if page.planarconfig == _PLANAR else 1
         self._tags = _tags(page, page.samplesperpixel // self._planes)
-        size = path.stat().st_size
-        for p in self._pages:
-            if p.parent.filehandle.path == str(path) and any(
-                start + length > size for start, length in zip(p.dataoffsets, p.databytecounts, strict=True)
-            ):
-                raise BadSlide(f"{path}: ends before its pixels do; it was cut short. Copy or scan it again.")
+        for one in self._pages:
+            _refuse_cut_short(path, one)
         self._row_bytes = self.width * self._tags.samples
         self._in_rows = not page.is_tiled and page.compression == NONE and self._contiguous()
         if page.is_tiled:
@@ -122,6 +121,24 @@ def _refuse_others(path: Path, series: TiffPageSeries, pages: int) -> None:
     if page.samplesperpixel > 4 or pages not in (1, 3) or (pages == 3 and page.samplesperpixel != 1):
         shape = " x ".join(f"{n} {a}" for a, n in zip(series.axes, series.shape, strict=True))
         raise BadSlide(f"{path}: is no picture in RGB ({shape}). Export one plane of the slide as RGB.")
+
+
+def _refuse_cut_short(path: Path, page: Any) -> None:
+    """BadSlide where pixels or tags would lie beyond the end of the file: tifffile passes over such tags."""
+    file, form = page.parent.filehandle, page.parent.tiff
+    ends = [start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    file.seek(page.offset)
+    (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    entries = file.read(count * form.tagsize)
+    for at in range(0, len(entries) - form.tagsize + 1, form.tagsize):
+        _, kind, number = struct.unpack_from(form.byteorder + ("HHQ" if form.is_bigtiff else "HHI"), entries, at)
+        length = number * _SIZES.get(kind, 0)
+        room = 8 if form.is_bigtiff else 4
+        if length > room:
+            (start,) = struct.unpack_from(form.offsetformat, entries, at + form.tagsize - room)
+            ends.append(start + length)
+    if max(ends, default=0) > file.size:
+        raise BadSlide(f"{path}: ends before its pixels do; it was cut short. Copy or scan it again.")
 
 
 def _tags(page: Any, samples: int) -> TileTags:

@@ -106,7 +106,7 @@ def naming(path: Path, where: str = "") -> Iterator[None]:
     except MarrowscopeError:
         raise
     except Exception as error:  # a damaged file can make a decoder raise anything
-        what = str(error) or type(error).__name__
+        what = str(error).strip(" .\n") or type(error).__name__
         raise BadSlide(f"{path}{where}: cannot be read: {what}. Copy or scan it again.") from error
 
 
