@@ -47,7 +47,7 @@ def scattered(seed: int, width: int, height: int, most: int = 250) -> np.ndarray
 
 
 def found_in_tiles(shape: Shape, cells: np.ndarray, jitter: float = 0.0, seed: int = 0):
-    """What a local detector says of each tile: every cell whose box lies within it, a hair off; and which cell it is."""
+    """What a local detector says of each tile: every cell whose box lies within it, a hair off; and which it is."""
     grid, width, height = shape
     rng = np.random.default_rng(seed)
     tiles, boxes, which = [], [], []

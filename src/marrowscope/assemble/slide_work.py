@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from marrowscope.assemble.detectors import OpenedDetector, open_detector, use_threads
+from marrowscope.assemble.slides import open_slide
 from marrowscope.detect.detector import Detector
 from marrowscope.detect.graphs import sha256_of
 from marrowscope.detect.slide_run import Batch, SlidePlan, Work, look_batch
@@ -32,15 +33,6 @@ from marrowscope.slide.slide import WholeSlide
 Result = TypeVar("Result")
 AHEAD = 2
 """Batches handed out for each worker: one that it looks at and one that waits."""
-
-
-def open_slide(address: str) -> WholeSlide:
-    """The slide at an address."""
-    from pathlib import Path
-
-    from marrowscope.assemble import slides
-
-    return slides.open_slide(Path(address))
 
 
 @dataclass(frozen=True)
