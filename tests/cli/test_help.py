@@ -40,6 +40,7 @@ def test_the_commands_are_those_promised() -> None:
         "train-reader",
         "evaluate",
         "detect",
+        "slides",
         "ablate",
         "calibrate",
         "smear",

@@ -21,9 +21,10 @@ from marrowscope.detect.slide_run import SlideProgress, SlideSummary, in_turn, r
 from marrowscope.detect.slide_scale import WorkingScale
 from marrowscope.detect.slide_table import CellsFile
 from marrowscope.detect.slide_tiles import CellRows
-from marrowscope.detect.tiling import Rectangle, TileGrid, inside, middles
+from marrowscope.detect.tiling import TileGrid, inside, middles
 from marrowscope.errors import BadInput
 from marrowscope.slide.array_slide import ArraySlide
+from marrowscope.slide.regions import Rectangle
 
 WORLD = Path(__file__).parents[1] / "helpers" / "slide_world.py"
 
