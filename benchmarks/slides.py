@@ -48,6 +48,10 @@ from marrowscope.smear.slide import SmearSlide
 
 UM_PER_PX = 0.188
 """Of the drawn cells: what `demo` was trained at, so that its network sees one pixel of the slide as one."""
+UNSURE = 0.1
+"""By how much a score may differ between a tile and the whole before a cell is called lost, or added."""
+SIDE = 2304
+"""Of a picture; four cores."""
 PITCH = 100
 """Pixels from one cell to the next; no divisor of a core, so that cells lie on seams in every way."""
 JPEG = 512
@@ -144,7 +148,7 @@ def unlimited(model: str) -> tuple[Callable[[NDArray[np.uint8]], CellRows], floa
 
     def detect(picture: NDArray[np.uint8]) -> CellRows:
         (claims,) = detector.detect([FieldImage(picture, "whole")])
-        named = one_name_per_cell(claims.above(checkpoint.score_threshold))
+        named = one_name_per_cell(claims.above(checkpoint.score_threshold - UNSURE))
         return CellRows(named.boxes.astype(float), named.labels, named.scores, np.zeros((len(named), 2), np.int64))
 
     return detect, checkpoint.score_threshold
@@ -153,67 +157,63 @@ def unlimited(model: str) -> tuple[Callable[[NDArray[np.uint8]], CellRows], floa
 def seams(cells_wanted: int) -> None:
     """Tiles against the whole."""
     cells = drawn_cells()
-    job = SlideJob("", "demo", network_px=1.0)
     whole_picture, threshold = unlimited("demo")
+    job = SlideJob("", "demo", network_px=1.0, score=threshold - UNSURE)
     sums: dict[str, int] = {}
-    lost_scores: list[float] = []
     jitter: list[float] = []
     seed = 0
     while sums.get("cells", 0) < cells_wanted:
-        slide = ArraySlide(laid_out(cells, 2304, seed), f"picture {seed}")
+        slide = ArraySlide(laid_out(cells, SIDE, seed), f"picture {seed}")
         here = replace(job, slide=str(seed), opener=lambda address, s=slide: s)
         plan = prepare(here)
         with tempfile.TemporaryDirectory() as folder:
             run_slide(plan, lambda bs, h=here, p=plan: ((b, look(h, p, b)) for b in bs), Path(folder))
             with CellsFile(Path(folder) / "cells.parquet") as file:
                 tiled = CellRows.joined(list(file.batches()))
-        whole = whole_picture(slide.read(0, 0, 0, 2304, 2304))
-        for kind, number in compare(plan.look.grid, 2304, whole, tiled, lost_scores, jitter).items():
+        whole = whole_picture(slide.read(0, 0, 0, SIDE, SIDE))
+        for kind, number in compare(plan.look.grid, threshold, whole, tiled, jitter).items():
             sums[kind] = sums.get(kind, 0) + number
         seed += 1
         print(f"  {seed} pictures: {sums}", file=sys.stderr, flush=True)
-    print(f"seams: {seed} pictures of 2304 x 2304, {plan.look.grid}, score >= {threshold}, {plan.model['runtime']}")
+    print(f"seams: {seed} pictures of {SIDE} x {SIDE}, {plan.look.grid}, score >= {threshold}, {plan.model['runtime']}")
     for kind, number in sums.items():
         print(f"  {kind}: {number}")
-    print(
-        f"  jitter of middles, px: 50 % {np.percentile(jitter, 50):.3f}, 99 % {np.percentile(jitter, 99):.2f}, ", end=""
-    )
-    print(
-        f"most {max(jitter):.2f}; scores in the whole of what tiles lost: {[round(s, 3) for s in sorted(lost_scores)]}"
-    )
+    half, most = np.percentile(jitter, 50), np.percentile(jitter, 99)
+    print(f"  jitter of middles, px: 50 % {half:.3f}, 99 % {most:.2f}, most {max(jitter):.2f}")
 
 
-def compare(
-    grid: TileGrid, side: int, whole: CellRows, tiled: CellRows, lost_scores: list[float], jitter: list[float]
-) -> dict[str, int]:
-    """Counts of cells lost, added and doubled: near seams, and deep in tiles, where tiles do not meet."""
+def compare(grid: TileGrid, threshold: float, whole: CellRows, tiled: CellRows, jitter: list[float]) -> dict[str, int]:
+    """Counts of cells near seams, and deep in tiles, where tiles do not meet. Rows go down to `threshold` - UNSURE.
+
+    lost: sure in the whole, and not in the tiles even as an unsure one. added: the other way round. flipped: on either
+    side of the threshold. doubled: one of the whole, and two of the tiles on it.
+    """
     overlap = iou_matrix(whole.boxes, tiled.boxes)
     same = overlap >= SAME_CELL
-
-    def places(rows: CellRows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        centres = middles(rows.boxes)
-        # At the picture's own edge the one sees glass beyond it and the other nothing: no matter of tiles.
-        inner = ((centres > PITCH) & (centres < side - PITCH)).all(axis=1)
-        near = grid.depth(grid.owner(centres), centres) <= grid.band
-        return inner & near, inner & ~near
-
-    (whole_near, whole_deep), (tiled_near, tiled_deep) = places(whole), places(tiled)
-    lost, added = ~same.any(axis=1), ~same.any(axis=0)
-    lost_scores += whole.scores[lost & whole_near].tolist()
-    met = same.any(axis=1)
-    moved = middles(whole.boxes[met]) - middles(tiled.boxes[overlap.argmax(axis=1)[met]])
-    jitter += np.abs(moved).max(axis=1).tolist()
+    sure_whole, sure_tiled = whole.scores >= threshold, tiled.scores >= threshold
+    met = same.any(axis=1) & sure_whole
+    best = overlap.argmax(axis=1)
+    jitter += np.abs(middles(whole.boxes) - middles(tiled.boxes[best])).max(axis=1)[met].tolist()
     twins = iou_matrix(tiled.boxes, tiled.boxes) >= SAME_CELL
-    return {
-        "cells": len(whole),
-        "cells near seams": int(whole_near.sum()),
-        "doubled near seams": int((same.sum(axis=1) > 1)[whole_near].sum()),
-        "pairs of one place in the table": int(np.triu(twins, 1).sum()),
-        "lost near seams": int((lost & whole_near).sum()),
-        "added near seams": int((added & tiled_near).sum()),
-        "lost deep in tiles": int((lost & whole_deep).sum()),
-        "added deep in tiles": int((added & tiled_deep).sum()),
-    }
+    counts = {"cells": int(sure_whole.sum()), "pairs of one place in the table": int(np.triu(twins, 1).sum())}
+    near_whole, near_tiled = (_near(grid, rows) for rows in (whole, tiled))
+    for where, in_whole, in_tiled in (("near seams", near_whole, near_tiled), ("deep", ~near_whole, ~near_tiled)):
+        counts |= {
+            f"cells {where}": int((sure_whole & in_whole).sum()),
+            f"doubled {where}": int((met & in_whole & (same.sum(axis=1) > 1)).sum()),
+            f"lost {where}": int((sure_whole & in_whole & ~same.any(axis=1)).sum()),
+            f"added {where}": int((sure_tiled & in_tiled & ~same.any(axis=0)).sum()),
+            f"flipped {where}": int((met & in_whole & ~sure_tiled[best]).sum()),
+        }
+    return counts
+
+
+def _near(grid: TileGrid, rows: CellRows) -> NDArray[np.bool_]:
+    """Whose middle lies within the band of a seam; the picture's own edge, where the whole sees nothing, is none."""
+    centres = middles(rows.boxes)
+    near = grid.depth(grid.owner(centres), centres) <= grid.band
+    inner = ((centres > PITCH) & (centres < SIDE - PITCH)).all(axis=1)
+    return near & inner
 
 
 def throughput(model: str, batches: int, workers: int) -> None:

@@ -32,8 +32,8 @@ from marrowscope.slide.slide import WholeSlide
 
 Result = TypeVar("Result")
 CROWDED = 2
-"""How much closer together cells may lie on a slide than in training fields, whose limits on what is said of one picture
-are widened by it."""
+"""How much closer together cells may lie than in training fields: the limits on what is said of one picture are so many
+times wider."""
 AHEAD = 2
 """Batches handed out for each worker: one that it looks at and one that waits."""
 
