@@ -14,7 +14,7 @@ from marrowscope.slide.regions import Rectangle
 
 LARGEST = 60
 """Side of the largest cell of these tests."""
-SOME = settings(max_examples=30)
+SOME = settings(max_examples=20)
 
 
 class Shape(NamedTuple):
