@@ -1,7 +1,7 @@
 """Whole slides: are cells at seams found once, how fast is it on two cores, and how much memory does it take?
 
-    python benchmarks/slides.py                     # all four, some ten minutes on two free cores
-    python benchmarks/slides.py --only seams --cells 10000
+    python benchmarks/slide_tiles.py                     # all four, some ten minutes on two free cores
+    python benchmarks/slide_tiles.py --only seams --cells 10000
 
     seams        the shipped `demo` network on pictures of drawn cells: in tiles against the same network on each
                  picture in one piece, with its limits on proposals and detections lifted; cells lost and doubled
