@@ -30,11 +30,11 @@ from pydicom.uid import ComprehensiveSRStorage
 from pydicom.valuerep import DA, DT, TM
 
 from marrowscope.cells.reference import Flag
+from marrowscope.cells.taxonomy import OWN_CODES
 from marrowscope.errors import BadInput
 from marrowscope.report import words
 from marrowscope.report.content import IndexLine, Language, ReportContent, ShareLine, Signature, UsualRange
 from marrowscope.report.fhir import loinc_table
-from marrowscope.report.hl7 import CODES
 from marrowscope.report.words import LABELS, Said
 
 _NAMES = uuid.UUID("3f1a1f0e-0f0b-5c1c-8d7a-5b9a6c4f2e11")
@@ -98,7 +98,7 @@ class _Writer:
             content_date=at.date(),
             content_time=at.time(),
             series_description="Bone marrow cytology report",
-            coding_schemes=[CodingSchemeIdentificationItem(CODES, name=f"codes of {c.method.software}")],
+            coding_schemes=[CodingSchemeIdentificationItem(OWN_CODES, name=f"codes of {c.method.software}")],
         )
         self._settle(document, at)
         return document
@@ -262,7 +262,7 @@ def _person(name: str) -> str:
 
 
 def _ours(code: str, meaning: str) -> Code:
-    return Code(_clean(code), CODES, _short(meaning))
+    return Code(_clean(code), OWN_CODES, _short(meaning))
 
 
 def _code(entry: Mapping[str, Any]) -> Code:
@@ -270,7 +270,7 @@ def _code(entry: Mapping[str, Any]) -> Code:
 
 
 def _cell(code: str, name: str, snomed_ct: str) -> Code:
-    return Code(snomed_ct, "SCT", _short(name)) if snomed_ct else _ours(f"class.{code}", name)
+    return Code(snomed_ct, "SCT", _short(name)) if snomed_ct else _ours(code, name)
 
 
 def _number(name: Code, value: float, unit: Code, properties: sr.MeasurementProperties | None = None) -> sr.Measurement:

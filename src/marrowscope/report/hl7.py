@@ -17,14 +17,13 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+from marrowscope.cells.taxonomy import OWN_CODES
 from marrowscope.errors import BadInput
 from marrowscope.report import words
 from marrowscope.report.content import IndexLine, Language, ReportContent, ShareLine, Signature, UsualRange
 from marrowscope.report.fhir import loinc_table
 from marrowscope.report.words import LABELS, Said
 
-CODES = "99MARROWSCOPE"
-"""Name of marrowscope's own codes, in HL7 v2 and in DICOM."""
 SENDER = "MARROWSCOPE"
 
 _ESCAPED = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"}
@@ -224,8 +223,8 @@ class _Writer:
         """CE: LOINC and ours, else ours and SNOMED CT's."""
         text = name.line(self.content.language)
         if loinc:
-            return _components(loinc["code"], loinc["display"], "LN", code, text, CODES)
-        return _components(code, text, CODES, *((snomed, name.en, "SCT") if snomed else ()))
+            return _components(loinc["code"], loinc["display"], "LN", code, text, OWN_CODES)
+        return _components(code, text, OWN_CODES, *((snomed, name.en, "SCT") if snomed else ()))
 
     def _add(self, name: str, fields: Mapping[int, str]) -> None:
         # The first field of MSH is the separator itself.
