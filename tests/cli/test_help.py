@@ -50,7 +50,7 @@ def test_the_commands_are_those_promised() -> None:
         "doctor",
     }
     groups = {"data": {"check", "summary", "split", "convert"}}
-    groups["archive"] = {"check", "backup", "restore", "verify-audit", "statistics"}
+    groups["archive"] = {"check", "backup", "restore", "verify-audit", "statistics", "send"}
     assert {path for path in COMMANDS if len(path) == 2} == {(g, name) for g in groups for name in groups[g]}
 
 
