@@ -42,6 +42,7 @@ def test_the_commands_are_those_promised() -> None:
         "detect",
         "ablate",
         "calibrate",
+        "regions",
         "smear",
         "smear-slide",
         "export",

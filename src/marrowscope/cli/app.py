@@ -15,6 +15,7 @@ from marrowscope.cli.detect import detect
 from marrowscope.cli.doctor import doctor
 from marrowscope.cli.evaluate import evaluate
 from marrowscope.cli.export import export
+from marrowscope.cli.regions import regions
 from marrowscope.cli.retrain import retrain
 from marrowscope.cli.smear import smear
 from marrowscope.cli.smear_slide import smear_slide
@@ -103,6 +104,7 @@ app.command()(detect)
 app.command()(ablate)
 app.command()(calibrate)
 app.add_typer(data, name="data")
+app.command()(regions)
 app.command()(smear)
 app.command()(smear_slide)
 app.command()(export)
