@@ -31,7 +31,10 @@ class LabelFormat(StrEnum):
     COCO = "coco"
     YOLO = "yolo"
     LABEL_STUDIO = "label-studio"
-    """A project exported as JSON: read, never written."""
+    """A project exported as JSON; it is not written."""
+
+
+WRITTEN = (LabelFormat.VOC, LabelFormat.COCO, LabelFormat.YOLO)
 
 
 def detect_format(path: Path) -> LabelFormat:
@@ -100,7 +103,7 @@ def convert(
     Returns what was read, with its problems, and the taxonomy used.
     """
     source, destination = Path(source), Path(destination)
-    if to is LabelFormat.LABEL_STUDIO:
+    if to not in WRITTEN:
         raise BadInput("Label Studio's JSON is read, not written. Connect `marrowscope label-studio` to the project.")
     everything, splits = _read_with_splits(source, skip_bad, image_folder)
     scheme = taxonomy or infer_taxonomy(everything.fields)

@@ -1,4 +1,4 @@
-"""Ground truth from Label Studio: a project exported as JSON (https://labelstud.io/guide/export), its pictures beside it.
+"""Ground truth from Label Studio: a project exported as JSON (https://labelstud.io/guide/export), pictures beside it.
 
 Boxes are percent of the picture, perhaps turned: then the upright box around them is taken. Of a task that several
 people labelled, the annotation marked as ground truth counts, else the newest. A task that nobody labelled, or that was
