@@ -45,6 +45,7 @@ def test_the_commands_are_those_promised() -> None:
         "smear",
         "export",
         "station",
+        "label-studio",
         "retrain",
         "doctor",
     }
