@@ -59,7 +59,6 @@ def label_studio(
     import os
 
     from marrowscope.assemble.detectors import use_threads
-    from marrowscope.neighbours.label_studio_backend import open_backend, serve
     from marrowscope.neighbours.task_images import TaskImages
     from marrowscope.station.settings import StationSettings
     from marrowscope.web.server import check_listening
@@ -76,8 +75,10 @@ def label_studio(
     check_listening(settings)
     token = os.environ.get("LABEL_STUDIO_API_KEY", "")
     images = TaskImages(url, token, data_root, frozenset(name.lower() for name in allow_host or ()))
-    use_threads(threads)
     terminal.say("Starting ...")
+    from marrowscope.neighbours.label_studio_backend import open_backend, serve
+
+    use_threads(threads)
     backend = open_backend(model, images=images, score=score, device=device, runtime=runtime)
 
     def ready(address: str) -> None:

@@ -28,7 +28,6 @@ from marrowscope.assemble.detectors import SHIPPED, OpenedDetector, open_detecto
 from marrowscope.data.problems import quote
 from marrowscope.detect.detector import one_name_per_cell
 from marrowscope.errors import BadInput
-from marrowscope.model.checkpoint import WEIGHTS
 from marrowscope.neighbours.label_studio import Labelling, prediction, read_labelling
 from marrowscope.neighbours.task_images import TaskImages
 from marrowscope.station.settings import StationSettings
@@ -139,6 +138,8 @@ def open_backend(
     another version.
     """
     opened = open_detector(model, device=device, runtime=runtime)
+    from marrowscope.model.checkpoint import WEIGHTS
+
     counts_from = opened.score_threshold if score is None else score
     weights = opened.path / WEIGHTS if opened.path.is_dir() else opened.path
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
