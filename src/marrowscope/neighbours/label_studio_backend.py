@@ -11,12 +11,12 @@ POST /predict                tasks -> predictions, one a task and in order
 POST /webhook, /train        training does not begin from here; events are taken note of and nothing more
 """
 
-import hashlib
 import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from marrowscope import __version__
 from marrowscope.assemble.detectors import SHIPPED, OpenedDetector, open_detector
+from marrowscope.assemble.station import model_file
 from marrowscope.data.problems import quote
 from marrowscope.detect.detector import one_name_per_cell
 from marrowscope.errors import BadInput
@@ -137,14 +138,11 @@ def open_backend(
     Its version holds the hash of the weights and the score: Label Studio asks anew for tasks whose predictions bear
     another version.
     """
+    file = model_file(model, Path())
     opened = open_detector(model, device=device, runtime=runtime)
-    from marrowscope.model.checkpoint import WEIGHTS
-
     counts_from = opened.score_threshold if score is None else score
-    weights = opened.path / WEIGHTS if opened.path.is_dir() else opened.path
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
-    name = model if model in SHIPPED else "/".join(opened.path.resolve().parts[-2:])
-    return Backend(opened, images, counts_from, f"marrowscope {name} {digest} score {counts_from:.3f}")
+    name = model if model in SHIPPED else "/".join(file.path.resolve().parts[-2:])
+    return Backend(opened, images, counts_from, f"marrowscope {name} {file.digest[:8]} score {counts_from:.3f}")
 
 
 def backend_app(backend: Backend, *, host: str = "127.0.0.1", names: tuple[str, ...] = ()) -> FastAPI:
