@@ -101,8 +101,11 @@ def seen_by(fields: Sequence[Field], found: Sequence[Detections], threshold: flo
 
 def part(seen: FieldsSeen, rows: Sequence[int]) -> FieldsSeen:
     """Some of the fields, none of which is without a cell."""
-    pick = {key: {n: tuple(v[i] for i in rows) for n, v in getattr(seen, key).items()} for key in ("looks", "finds")}
-    return FieldsSeen(pick["looks"], pick["finds"], tuple(seen.mix[i] for i in rows))
+    looks, finds = (
+        {name: tuple(values[i] for i in rows) for name, values in columns.items()}
+        for columns in (seen.looks, seen.finds)
+    )
+    return FieldsSeen(looks, finds, tuple(seen.mix[i] for i in rows))
 
 
 def false_alarms(training: FieldsSeen, whole: FieldsSeen, draws: int = 400) -> float:
@@ -131,7 +134,9 @@ def main() -> None:
     parser.add_argument("checkpoint", help="`real`, or RUN/best")
     parser.add_argument("data", type=Path, help="folder of pbc_fields")
     parser.add_argument("--bccd", type=Path, help="folder of BCCD (Annotations, JPEGImages)")
-    parser.add_argument("--fields", type=int, default=0, help="only so many validation fields and pictures of BCCD")
+    parser.add_argument(
+        "--fields", type=int, default=0, help="only so many validation fields, and 4 times as many of BCCD"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     opened = open_detector(options.checkpoint)
@@ -144,7 +149,7 @@ def main() -> None:
         plain.append((image, field.truth(detector.taxonomy), []))
     kinds = {"validation fields": plain} | {name: changed(plain, name, change) for name, change in TINTS.items()}
     if options.bccd:
-        kinds["BCCD"] = white_cells(options.bccd, detector)[:: max(1, 364 // most) if most else 1]
+        kinds["BCCD"] = white_cells(options.bccd, detector)[:: max(1, 91 // most) if most else 1]
     figures: dict[str, dict[str, str]] = {}
     found: dict[str, list[Detections]] = {}
     print("| fields | stain | AP@50 | F1 | cells found, any name | of what was found, cells |")

@@ -116,7 +116,7 @@ def drift(seen: FieldsSeen, incoming: FieldsSeen, *, seed: int = 0) -> DriftRepo
     finds = _both(seen.finds, incoming.finds)
     mix = bool(seen.mix) and bool(incoming.mix)
     tests = len(looks) + (len(looks) > 1) + len(finds) + mix
-    fields = max((len(values) for values in (*incoming.looks.values(), *incoming.finds.values())), default=0)
+    fields = _count(incoming)
     if not tests or not fields:
         raise BadInput("there are no statistics to compare. Measure the training fields: `marrowscope drift --learn`.")
     level = FALSE_ALARMS / tests if fields >= ENOUGH_FIELDS else 0.0
@@ -131,8 +131,12 @@ def drift(seen: FieldsSeen, incoming: FieldsSeen, *, seed: int = 0) -> DriftRepo
     if mix:
         rows.append(_mix(np.asarray(seen.mix, np.float64), np.asarray(incoming.mix, np.float64), level, seed))
     rows.sort(key=lambda row: (not row.drifted, -abs(row.away)))
-    with_looks = max((len(values) for values in (*seen.looks.values(), *seen.finds.values())), default=0)
-    return DriftReport(fields, with_looks, tuple(rows))
+    return DriftReport(fields, _count(seen), tuple(rows))
+
+
+def _count(seen: FieldsSeen) -> int:
+    columns = (*seen.looks.values(), *seen.finds.values(), seen.mix)
+    return max(len(column) for column in columns)
 
 
 def _both(
@@ -169,26 +173,27 @@ def _spread(values: Floats) -> tuple[float, float, float]:
 
 def _distances(seen: Floats, incoming: Floats) -> tuple[Floats, Floats]:
     """Mahalanobis distances from the training fields, (n,) and (m,); each training field from the rest of them."""
-    mean, covariance = seen.mean(axis=0), _covariance(seen)
-    away = incoming - mean
-    theirs = np.sqrt(np.einsum("ij,ij->i", away @ np.linalg.inv(covariance), away))
     n = len(seen)
-    ours = np.empty(n)
-    for i in range(n):
-        rest = np.delete(seen, i, axis=0) if n > 1 else seen
-        offset = seen[i] - rest.mean(axis=0)
-        ours[i] = np.sqrt(offset @ np.linalg.solve(_covariance(rest), offset))
-    return ours, theirs
+    centred = seen - seen.mean(axis=0)
+    scatter = centred.T @ centred
+    away = incoming - seen.mean(axis=0)
+    theirs = np.linalg.solve(_covariance(scatter, n), away.T).T
+    # What the mean and the scatter are without each field follows from those with it.
+    offset = centred * n / max(n - 1, 1)
+    without = scatter - np.einsum("ni,nj->nij", centred, offset)
+    ours = np.linalg.solve(_covariance(without, n - 1), offset[..., None])[..., 0]
+    return np.sqrt((ours * offset).sum(axis=1)), np.sqrt((theirs * away).sum(axis=1))
 
 
-def _covariance(values: Floats) -> Floats:
-    """Of rows, drawn a little towards its diagonal, so that it can be inverted for few fields, or ones all alike."""
-    if len(values) < 2:
-        return np.eye(values.shape[1])
-    raw = np.cov(values, rowvar=False)
-    shrink = values.shape[1] / (values.shape[1] + len(values))
-    own = np.maximum(np.diag(raw), 1e-6)
-    return np.asarray((1 - shrink) * raw + shrink * np.diag(own))
+def _covariance(scatter: Floats, n: int) -> Floats:
+    """Of scatter matrices (..., d, d) of n fields, drawn a little towards the diagonal: that of few fields, or of ones
+    that are all alike, can then be inverted.
+    """
+    raw = scatter / max(n - 1, 1)
+    size = scatter.shape[-1]
+    shrink = size / (size + max(n, 1))
+    own = np.eye(size) * np.maximum(raw, 1e-6)
+    return np.asarray((1 - shrink) * np.where(np.eye(size) > 0, own, raw) + shrink * own)
 
 
 def _mix(seen: Floats, incoming: Floats, level: float, seed: int) -> Drift:

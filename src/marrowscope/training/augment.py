@@ -29,8 +29,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 _AZURE, _EOSIN = (0.50, 0.86, 0.12), (0.52, 0.64, 0.57)
 STAINS = np.column_stack([_AZURE, _EOSIN, np.cross(_AZURE, _EOSIN)])
-"""Optical density in red, green and blue of what a Wright-Giemsa stain is made of, and of what neither gives, in columns
-(3, 3); as torchstain's Macenko finds them in May Gruenwald-Giemsa stained blood (`pbc_fields`)."""
+"""Optical density in red, green and blue of azure, of eosin and of what neither gives, in columns (3, 3); as Macenko's
+method finds them in May Gruenwald-Giemsa stained blood (`pbc_fields`)."""
 _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 
 
