@@ -147,9 +147,10 @@ def main() -> None:
     for field in read_labels(options.data, split="val").fields[:most]:
         image = replace(read_image(field.image_path), origin=Origin(Path("plain") / field.name))
         plain.append((image, field.truth(detector.taxonomy), []))
-    kinds = {"validation fields": plain} | {name: changed(plain, name, change) for name, change in TINTS.items()}
+    kinds = {"validation fields": plain}
     if options.bccd:
         kinds["BCCD"] = white_cells(options.bccd, detector)[:: max(1, 91 // most) if most else 1]
+    kinds |= {name: changed(plain, name, change) for name, change in TINTS.items()}
     figures: dict[str, dict[str, str]] = {}
     found: dict[str, list[Detections]] = {}
     print("| fields | stain | AP@50 | F1 | cells found, any name | of what was found, cells |")
