@@ -39,7 +39,8 @@ def plot_centres(centres: Sequence[CentreScores]) -> Figure:
         )
     _dress(axes, "Mix of classes as found, percent", names)
     axes.tick_params(axis="x", rotation=25)
-    axes.legend(loc="upper left", fontsize=10, frameon=True, framealpha=0.9, edgecolor="none")
+    handles, labels = axes.get_legend_handles_labels()
+    below.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=10, frameon=False)
     return figure
 
 
