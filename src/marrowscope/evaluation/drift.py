@@ -16,6 +16,7 @@ of one slide are no such draw: for them it is the second condition that holds th
 (cells, sizes, classes) may be the patients, and is marked as such.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -153,8 +154,11 @@ def _both(
 def _compared(name: str, kind: Kind, seen: Floats, incoming: Floats, level: float, *, farther: bool = False) -> Drift:
     """One statistic; farther: only values larger than those of training are a drift."""
     usual, here = (_spread(values) for values in (seen, incoming))
-    # "less": the distribution function of what comes in lies below, so its values are the larger ones.
-    p = float(ks_2samp(incoming, seen, alternative="less" if farther else "two-sided").pvalue)
+    with warnings.catch_warnings():
+        # Where it cannot count exactly it approximates, and warns.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        # "less": the distribution function of what comes in lies below, so its values are the larger ones.
+        p = float(ks_2samp(incoming, seen, alternative="less" if farther else "two-sided").pvalue)
     away = _away(usual, here[1])
     return Drift(name, kind, usual, here, away, p, p < level and (away > 1 if farther else abs(away) > 1))
 
