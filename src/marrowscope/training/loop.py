@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from marrowscope.cells.boxes import Boxes, as_boxes
+from marrowscope.cells.fields_seen import FieldsSeen
 from marrowscope.cells.files import write_atomically
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.labelled import LabelledField, data_hash
+from marrowscope.data.looks import fields_seen, pictures
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
 from marrowscope.evaluation.thresholds import choose_threshold
@@ -293,6 +296,7 @@ class _Trainer:
             data_hash=self.identity["data_hash"],
             epoch=self.epoch + 1,
             scale=self.dataset.scale,
+            fields_seen=self._fields_seen,
         )
         if self.validation:
             checkpoint = self._validated(checkpoint, bare)
@@ -307,6 +311,11 @@ class _Trainer:
         _to_tensorboard(self.out / "tensorboard", line)
         self.on_epoch(line)
         return line
+
+    @cached_property
+    def _fields_seen(self) -> FieldsSeen:
+        """How the training fields look."""
+        return fields_seen(pictures([field.image_path for field in self.dataset.fields]))
 
     def _validated(self, checkpoint: Checkpoint, model: CellDetector) -> Checkpoint:
         """The checkpoint levelled and calibrated on the validation fields, with its figures there."""
