@@ -16,6 +16,7 @@ from marrowscope.cli.doctor import doctor
 from marrowscope.cli.evaluate import evaluate
 from marrowscope.cli.export import export
 from marrowscope.cli.retrain import retrain
+from marrowscope.cli.slides import slides
 from marrowscope.cli.smear import smear
 from marrowscope.cli.station import station
 from marrowscope.cli.terminal import say_error
@@ -31,6 +32,7 @@ GOING_ON = {
     "train-reader": "Give the same command with --resume to go on from the last epoch.",
     "ablate": "Give the same command with --resume: finished columns are kept, the open one goes on.",
     "retrain": "Give the same command with --resume to go on.",
+    "slides": "Give the same command again to go on: finished tiles are kept.",
     "smear": "Give the same command again: finished fields are kept.",
     "demo": "Give the same command again: drawn fields are kept.",
 }
@@ -99,6 +101,7 @@ app.command()(train)
 app.command()(train_reader)
 app.command()(evaluate)
 app.command()(detect)
+app.command()(slides)
 app.command()(ablate)
 app.command()(calibrate)
 app.add_typer(data, name="data")

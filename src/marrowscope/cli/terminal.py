@@ -3,11 +3,11 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
@@ -42,8 +42,13 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe; may be given again."),
 ]
 
-Advance = Callable[[int, int], None]
-"""Called with (done, of all)."""
+
+
+class Advance(Protocol):
+    """Called with (done, of all), and what else there is to say of it."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None: ...
+
 
 
 def _console(*, stderr: bool = False) -> "Console":
@@ -131,7 +136,7 @@ class Terminal:
     def progress(self, what: str, unit: str) -> Iterator[Advance]:
         """A bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
         if self.quiet:
-            yield lambda done, total: None
+            yield lambda done, total, note="": None
             return
         console = _console(stderr=True)
         if not console.is_terminal:
@@ -148,11 +153,21 @@ class Terminal:
             TimeElapsedColumn(),
             TextColumn("left"),
             Remaining(),
+            TextColumn("{task.fields[note]}"),
         )
         # What is said meanwhile goes above the bar, unless it goes to a file.
         with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            task = bar.add_task(what, total=None, note="")
+            begun = False
+
+            def advance(done: int, total: int, note: str = "", /) -> None:
+                nonlocal begun
+                if not begun:  # what a resumed run finds done took no time
+                    bar.reset(task, completed=done, total=total)
+                begun = True
+                bar.update(task, completed=done, total=total, note=note)
+
+            yield advance
 
 
 class _Lines:
@@ -164,7 +179,7 @@ class _Lines:
         # The rate counts from the first report, as a resumed run begins in the middle.
         self._first: tuple[int, float] | None = None
 
-    def advance(self, done: int, total: int) -> None:
+    def advance(self, done: int, total: int, note: str = "", /) -> None:
         """Take note, and say so if it is time or the end."""
         now = time.monotonic()
         begun, since = self._first = self._first or (done, now)
@@ -173,7 +188,7 @@ class _Lines:
         self._said = now
         rate = (done - begun) / (now - since) if done > begun and now > since else 0.0
         left = f", {_clock((total - done) / rate)} left" if rate and done < total else ""
-        text = f"{self._what}: {done}/{total} {self._unit}, {_clock(now - self._started)}{left}"
+        text = f"{self._what}: {done}/{total} {self._unit}, {_clock(now - self._started)}{left}{note and f", {note}"}"
         self._console.print(text, markup=False, soft_wrap=True)
 
 

@@ -39,9 +39,18 @@ LARGEST = 2.0
 class FieldDetector:
     """Detects one field at a time, so that a field's answer never depends on its neighbours."""
 
-    def __init__(self, runtime: Runtime, traits: Traits) -> None:
+    def __init__(self, runtime: Runtime, traits: Traits, *, at_scale: float | None = None) -> None:
+        """at_scale: see `at`; None fits every field on its own."""
         self.runtime = runtime
         self.traits = traits
+        self._at_scale = at_scale
+
+    def at(self, scale: float) -> "FieldDetector":
+        """The same detector, which gives every field this many network pixels per original pixel.
+
+        For tiles of one slide: what is found at a place must not depend on how large cells looked in its tile.
+        """
+        return FieldDetector(self.runtime, self.traits, at_scale=scale)
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -72,6 +81,8 @@ class FieldDetector:
 
     def _find(self, field: FieldImage) -> Found:
         """Cells in original pixels; where they look far too large or small, the field is fitted anew, once."""
+        if self._at_scale is not None:
+            return self._find_at(field, fit_at(field.width, field.height, self._at_scale))
         known = self.traits.scale
         fitted = fit(field.width, field.height, self.traits.input_size)
         # A field of fewer pixels than those of training is a piece of one: enlarged, its cells would be giants.

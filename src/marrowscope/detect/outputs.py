@@ -23,7 +23,7 @@ import numpy as np
 
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.files import replacing, write_atomically
-from marrowscope.cells.taxonomy import Taxonomy
+from marrowscope.cells.taxonomy import CellClass, Taxonomy
 from marrowscope.data.voc_xml import annotation_xml, from_edges
 from marrowscope.detect.palette import LINEAGE_COLOURS
 from marrowscope.detect.saved import DetectedField, as_json, printable
@@ -149,24 +149,26 @@ def qupath_geojson(found: DetectedField) -> dict[str, Any]:
     features = []
     seen: Counter[str] = Counter()
     for label, score, box in zip(claims.labels, claims.scores, claims.boxes.tolist(), strict=True):
-        x1, y1, x2, y2 = box
         cell = claims.taxonomy[int(label)]
         what = printable(f"{found.name} {cell.code} {box}")
         seen[what] += 1
-        identity = uuid.uuid5(_NAMESPACE, f"{what} {seen[what]}")
-        features.append(
-            {
-                "type": "Feature",
-                "id": str(identity),
-                "geometry": {"type": "Polygon", "coordinates": [[[x1, y1], [x2, y1], [x2, y2], [x1, y2], [x1, y1]]]},
-                "properties": {
-                    "objectType": "detection",
-                    "classification": {"name": cell.name, "color": list(LINEAGE_COLOURS[cell.lineage])},
-                    "measurements": {"score": float(score)},
-                },
-            }
-        )
+        features.append(qupath_feature(f"{what} {seen[what]}", cell, float(score), box))
     return {"type": "FeatureCollection", "features": features}
+
+
+def qupath_feature(identity: str, cell: CellClass, score: float, box: Sequence[float]) -> dict[str, Any]:
+    """One cell as a QuPath detection. identity: what its `id` is derived from, unique in the file."""
+    x1, y1, x2, y2 = box
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(_NAMESPACE, identity)),
+        "geometry": {"type": "Polygon", "coordinates": [[[x1, y1], [x2, y1], [x2, y2], [x1, y2], [x1, y1]]]},
+        "properties": {
+            "objectType": "detection",
+            "classification": {"name": cell.name, "color": list(LINEAGE_COLOURS[cell.lineage])},
+            "measurements": {"score": score},
+        },
+    }
 
 
 def read_qupath_geojson(values: Any, taxonomy: Taxonomy, where: str = "GeoJSON") -> Detections:

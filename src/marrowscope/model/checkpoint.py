@@ -64,7 +64,8 @@ class Checkpoint:
     @property
     def traits(self) -> Traits:
         """What a user of the detector must know, without the weights."""
-        return Traits(self.taxonomy, self.model.input_size, self.scale, self.reader, self.calibration)
+        cell_px = self.model.middle_anchor if self.scale is None else self.scale.cell_px
+        return Traits(self.taxonomy, self.model.input_size, self.scale, self.reader, self.calibration, cell_px)
 
     def header(self) -> dict[str, Any]:
         """Everything but the weights, as plain values."""

@@ -116,3 +116,11 @@ class ModelRecipe(BaseModel):
         if self.anchor_sizes == "fit":
             raise BadRecipe("anchor_sizes = 'fit' must be replaced by fitted sizes before a detector is built.")
         return self.anchor_sizes
+
+    @property
+    def middle_anchor(self) -> float | None:
+        """The middle anchor size, in pixels of the input: about that of a cell. None while they wait to be fitted."""
+        if self.anchor_sizes == "fit":
+            return None
+        sizes = sorted(size for level in self.anchor_sizes for size in level)
+        return sizes[len(sizes) // 2]
