@@ -131,8 +131,8 @@ class RayEngine:
         except lost.RayError as error:
             raise MarrowscopeError(
                 f"the cluster could not finish a batch in {ATTEMPTS + 1} attempts ({type(error).__name__}: "
-                f"{_last_line(error)}). What was finished is kept: see to the machines, their memory first, and give the "
-                "same command again."
+                f"{_last_line(error)}). What was finished is kept: see to the machines, their memory first, "
+                "and give the same command again."
             ) from None
 
 
