@@ -43,6 +43,7 @@ def test_the_commands_are_those_promised() -> None:
         "ablate",
         "calibrate",
         "smear",
+        "smear-slide",
         "export",
         "station",
         "retrain",

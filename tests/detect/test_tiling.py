@@ -47,7 +47,7 @@ def scattered(seed: int, width: int, height: int, most: int = 250) -> np.ndarray
 
 
 def found_in_tiles(shape: Shape, cells: np.ndarray, jitter: float = 0.0, seed: int = 0):
-    """What a local detector says of each tile: every cell whose box lies within it, a hair off in each. With its cell."""
+    """What a local detector says of each tile: every cell whose box lies within it, a hair off; and which it is."""
     grid, width, height = shape
     rng = np.random.default_rng(seed)
     tiles, boxes, which = [], [], []
@@ -142,7 +142,7 @@ def test_a_cell_that_one_tile_alone_is_sure_of_counts(shape: Shape, seed: int, s
 
 def test_two_cells_on_either_side_of_a_seam_stay_two() -> None:
     grid = TileGrid(core=100, margin=60, band=10)
-    # Each seen by its own tile alone, as near as the band allows: 21 apart, sides 60, so they overlap by less than half.
+    # Each seen by its own tile alone, as near as the band allows: 21 apart, of side 60, so they overlap by less.
     boxes = np.asarray([[59.5, 20, 119.5, 80], [80.5, 20, 140.5, 80]], float)
     tiles = np.asarray([[0, 0], [0, 1]])
     assert settle_seams(grid, tiles, boxes).all()

@@ -2,7 +2,7 @@
 
     python tests/helpers/slide_world.py FOLDER LOG
 
-looks at a slide into FOLDER until it is done or killed, and writes the number of every batch to LOG before it begins it.
+looks at a slide until it is done or killed, results into FOLDER, and writes every batch's number to LOG beforehand.
 """
 
 import os
@@ -41,7 +41,7 @@ class Discs:
 
     def _one(self, field: FieldImage) -> Detections:
         green = field.pixels[..., 1]
-        n, labels, stats, _ = cv2.connectedComponentsWithStats((green < 160).astype(np.uint8))
+        n, _, stats, _ = cv2.connectedComponentsWithStats((green < 160).astype(np.uint8))
         boxes = stats[1:n, :4].astype(np.float32)
         boxes[:, 2:] += boxes[:, :2]
         middle = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(int)
@@ -67,7 +67,9 @@ def draw_discs(seed: int, width: int, height: int, *, pitch: int = 18) -> NDArra
 GRID = TileGrid(core=96, margin=16, band=4)
 
 
-def plan_for(slide: ArraySlide, *, grid: TileGrid = GRID, scale: WorkingScale | None = None, **changes: object) -> SlidePlan:
+def plan_for(
+    slide: ArraySlide, *, grid: TileGrid = GRID, scale: WorkingScale | None = None, **changes: object
+) -> SlidePlan:
     size = slide.levels[0].width, slide.levels[0].height
     values = {
         "name": slide.name,

@@ -7,7 +7,7 @@ detections.json          saved answers, played back: no torch, no model
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,10 +59,13 @@ def checkpoint_path(name: str | Path) -> Path:
     return shipped
 
 
-def open_detector(name: str | Path, *, device: str = "auto", runtime: str = "auto") -> OpenedDetector:
+def open_detector(
+    name: str | Path, *, device: str = "auto", runtime: str = "auto", fields_in_one: int = 1
+) -> OpenedDetector:
     """The detector of a checkpoint or of a `detections.json`. BadInput (BadCheckpoint) where it is neither.
 
-    MissingExtra for a runtime that is not installed.
+    fields_in_one: how many training fields a picture may be as large as; so many times what the recipe allows for one
+    may be said of it. MissingExtra for a runtime that is not installed.
     """
     path = checkpoint_path(name)
     if path.suffix.lower() == ".json":
@@ -80,6 +83,8 @@ def open_detector(name: str | Path, *, device: str = "auto", runtime: str = "aut
         raise BadCheckpoint(f"{path}: no such checkpoint. Give a folder such as RUN/best, or 'real' or 'demo'.")
     chosen = choose_runtime(runtime, device)
     checkpoint = load_checkpoint(path)
+    if fields_in_one > 1:
+        checkpoint = replace(checkpoint, model=checkpoint.model.for_fields(fields_in_one))
     in_torch = chosen == "torch"
     opened = _in_torch(checkpoint, choose_device(device)) if in_torch else _in_graphs(checkpoint, path, chosen)
     detector = FieldDetector(opened, checkpoint.traits)

@@ -1,7 +1,7 @@
 """Slides looked at by processes of this machine, one core each.
 
-What a process needs to know is a `SlideJob`, plain words that travel anywhere; what it does is `prepare` once a slide and
-`look` once a batch. Another engine (a cluster) calls the same two.
+What a process needs to know is a `SlideJob`, plain words that travel anywhere; what it does is `prepare` once a slide
+and `look` once a batch. Another engine (a cluster) calls the same two.
 
 Each process computes with one thread and reads ahead with another. The parent opens neither slide nor model, so that
 it stays small. A worker whose parent is gone ends by itself.
@@ -21,10 +21,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from marrowscope.assemble.detectors import OpenedDetector, open_detector, use_threads
+from marrowscope.assemble.slides import open_slide
 from marrowscope.detect.detector import Detector
 from marrowscope.detect.graphs import sha256_of
 from marrowscope.detect.slide_run import Batch, SlidePlan, Work, look_batch
-from marrowscope.detect.slide_scale import cell_px, find_look
+from marrowscope.detect.slide_scale import FIELDS_IN_TILE, cell_px, find_look
 from marrowscope.detect.slide_tiles import Looked
 from marrowscope.detect.tiling import Rectangle
 from marrowscope.errors import BadInput, MarrowscopeError
@@ -33,15 +34,6 @@ from marrowscope.slide.slide import WholeSlide
 Result = TypeVar("Result")
 AHEAD = 2
 """Batches handed out for each worker: one that it looks at and one that waits."""
-
-
-def open_slide(address: str) -> WholeSlide:
-    """The slide at an address."""
-    from pathlib import Path
-
-    from marrowscope.assemble import slides
-
-    return slides.open_slide(Path(address))
 
 
 @dataclass(frozen=True)
@@ -124,7 +116,7 @@ def _slide(job: SlideJob) -> WholeSlide:
 
 @lru_cache(maxsize=1)
 def _detector(model: str, device: str, runtime: str) -> OpenedDetector:
-    return open_detector(model, device=device, runtime=runtime)
+    return open_detector(model, device=device, runtime=runtime, fields_in_one=FIELDS_IN_TILE)
 
 
 @lru_cache(maxsize=1)

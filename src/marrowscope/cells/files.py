@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,32 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder beside `folder`, which becomes it on success, every file fsynced first; else it is removed.
+
+    `folder` itself must not be there, or be empty.
+    """
+    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        for path in aside.rglob("*"):
+            if path.is_dir():
+                _sync_folder(path)
+            else:
+                with path.open("rb") as written:
+                    os.fsync(written.fileno())
+        _sync_folder(aside)
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
+        _sync_folder(folder.parent)
+    finally:
+        if aside.exists():
+            shutil.rmtree(aside)
 
 
 def _sync_folder(folder: Path) -> None:

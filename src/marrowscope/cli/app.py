@@ -18,6 +18,7 @@ from marrowscope.cli.export import export
 from marrowscope.cli.retrain import retrain
 from marrowscope.cli.slides import slides
 from marrowscope.cli.smear import smear
+from marrowscope.cli.smear_slide import smear_slide
 from marrowscope.cli.station import station
 from marrowscope.cli.terminal import say_error
 from marrowscope.cli.train import train
@@ -106,6 +107,7 @@ app.command()(ablate)
 app.command()(calibrate)
 app.add_typer(data, name="data")
 app.command()(smear)
+app.command()(smear_slide)
 app.command()(export)
 app.command()(station)
 app.add_typer(archive, name="archive")

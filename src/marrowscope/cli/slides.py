@@ -123,7 +123,13 @@ def _engine(name: str, address: str | None, workers: int, device: str) -> Abstra
 
 
 def _one_slide(
-    terminal: Terminal, engine: "Engine", job: "SlideJob", folder: Path, formats: list["SlideFormat"], *, anew: bool
+    terminal: Terminal,
+    engine: "Engine",
+    job: "SlideJob",
+    folder: Path,
+    formats: list["SlideFormat"],
+    *,
+    anew: bool,
 ) -> None:
     from marrowscope.detect.slide_run import SlideProgress, run_slide
 

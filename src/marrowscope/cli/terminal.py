@@ -43,12 +43,11 @@ Settings = Annotated[
 ]
 
 
-
 class Advance(Protocol):
     """Called with (done, of all), and what else there is to say of it."""
 
-    def __call__(self, done: int, total: int, note: str = "", /) -> None: ...
-
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:  # noqa: D102
+        ...
 
 
 def _console(*, stderr: bool = False) -> "Console":
@@ -188,7 +187,7 @@ class _Lines:
         self._said = now
         rate = (done - begun) / (now - since) if done > begun and now > since else 0.0
         left = f", {_clock((total - done) / rate)} left" if rate and done < total else ""
-        text = f"{self._what}: {done}/{total} {self._unit}, {_clock(now - self._started)}{left}{note and f", {note}"}"
+        text = f"{self._what}: {done}/{total} {self._unit}, {_clock(now - self._started)}{left}{note and f', {note}'}"
         self._console.print(text, markup=False, soft_wrap=True)
 
 

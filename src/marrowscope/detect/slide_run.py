@@ -97,9 +97,9 @@ Work = Callable[[Iterable[Batch]], Iterator[tuple[Batch, Looked]]]
 
 @dataclass(frozen=True, eq=False)
 class SlideSummary:
-    """What a run did. tiles: of the slide; looked_at: in this run; empty: that had nothing to see. seconds: of this run.
+    """What a run did. tiles: of the slide; looked_at: in this run; empty: that had nothing to see.
 
-    files: what was written, the table of cells first.
+    seconds: of this run. files: what was written, the table of cells first.
     """
 
     cells: int

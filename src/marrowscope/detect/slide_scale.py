@@ -24,9 +24,11 @@ from marrowscope.slide.slide import WholeSlide
 CELL_UM = 13.0
 """The middle size of a nucleated cell on a smear: what a first guess goes by where the slide knows its micrometres."""
 GUESSES = (1, 2, 4, 8)
-"""Reductions that are tried where it does not."""
+"""Reductions that are tried where it does not, or where nothing looks like a cell at the first guess."""
 LARGEST_CELL = 2.0
 """Side of the largest cell over that of the middle one."""
+FIELDS_IN_TILE = 2
+"""Area of a tile over that of a training field."""
 TRIALS = 4
 """Tiles tried at each scale."""
 PLACES_SEEN = 36
@@ -35,7 +37,7 @@ PLACES_SEEN = 36
 
 @dataclass(frozen=True)
 class WorkingScale:
-    """The scale of a slide: one network pixel spans `reduction` pixels of level 0, or one of them `zoom` network pixels.
+    """The scale of a slide: a network pixel spans `reduction` pixels of level 0, or one of them `zoom` network pixels.
 
     Whole numbers, so that the network's pixels lie on one grid over the whole slide. reading: the reduction at which
     tiles are read, a divisor of `reduction`; finer where a reader wants to see the cells it names.
@@ -77,14 +79,14 @@ def nearest_scale(network_px: float, *, finer: float = 1.0) -> WorkingScale:
 def tile_grid(traits: Traits, scale: WorkingScale) -> TileGrid:
     """Tiles for a detector at a scale.
 
-    A tile has about twice the area of a training field, as a detector says only so much of one picture
-    (`detections_per_field`). Its margin holds half of the largest cell and the band (`tiling`), with a third of a cell
-    of surroundings. Lengths are multiples of the network's coarsest stride.
+    A tile has about the area of `FIELDS_IN_TILE` training fields: smaller ones would be margin for the most part, and a
+    detector says only so much of one picture (`ModelRecipe.for_fields`). Its margin holds half of the largest cell and
+    the band (`tiling`), with a third of a cell of surroundings. Core and margin are multiples of the coarsest stride.
     """
     width, height = traits.input_size
     cell = cell_px(traits)
     margin = _strides(cell * (LARGEST_CELL / 2 + LARGEST_CELL / 6 + 1 / 3))
-    core = max(int(math.sqrt(2 * width * height) - 2 * margin) // STRIDE * STRIDE, STRIDE)
+    core = max(int(math.sqrt(FIELDS_IN_TILE * width * height) - 2 * margin) // STRIDE * STRIDE, STRIDE)
     band = min(math.ceil(cell * LARGEST_CELL / 6), core // 2)
     return TileGrid(*(length * scale.reduction // scale.zoom for length in (core, margin, band)))
 
@@ -120,20 +122,22 @@ def _network_px(
     slide: WholeSlide, detector: FieldDetector, places: Sequence[Rectangle], um_per_px: float | None, finer: float
 ) -> float:
     cell = cell_px(detector.traits)
-    guesses = [cell * um_per_px / CELL_UM] if um_per_px else [1 / reduction for reduction in GUESSES]
-    tried = [_try(slide, detector, places, nearest_scale(guess, finer=finer)) for guess in guesses]
+    first = [cell * um_per_px / CELL_UM] if um_per_px else []
+    tried = [_try(slide, detector, places, nearest_scale(guess, finer=finer)) for guess in first]
+    if not any(right for right, _, _ in tried):
+        tried += [_try(slide, detector, places, nearest_scale(1 / reduction, finer=finer)) for reduction in GUESSES]
     # The scale at which most cells look as large as they should; then their size says it exactly.
-    right, looks, scale = max(tried, key=lambda trial: trial[0])
+    _, looks, scale = max(tried, key=lambda trial: trial[0])
     if looks is None:
-        if um_per_px:
-            return guesses[0]
+        if first:
+            return first[0]
         raise BadInput(
             f"{slide.name}: it does not say its scale, and no cell was found by which to tell it. "
             "Give --um-per-px, or --scale."
         )
     off = looks / cell
-    if um_per_px and 1 / OFF_SCALE <= off <= OFF_SCALE:
-        return guesses[0]
+    if len(tried) == 1 and 1 / OFF_SCALE <= off <= OFF_SCALE:
+        return first[0]
     return scale.network_px / off
 
 

@@ -152,7 +152,9 @@ class CellsFile:
             self._file: ParquetFile = parquet.ParquetFile(path)
             self.head = SlideHead.from_dict(json.loads(self._file.schema_arrow.metadata[KEY]), str(path))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{path}: is no table of cells ({error}). Give cells.parquet as `slides` writes it.") from None
+            raise BadInput(
+                f"{path}: is no table of cells ({error}). Give cells.parquet as `slides` writes it."
+            ) from None
         self._of_code = {cell.code: label for label, cell in enumerate(self.head.taxonomy)}
 
     def __len__(self) -> int:
@@ -230,7 +232,9 @@ def _schema(head: SlideHead) -> "Schema":
 
 def _numbers(table: "Table") -> CellRows:
     columns = [table[name].to_numpy() for name in NUMBERS]
-    return CellRows(np.stack(columns[:4], axis=1), columns[4], columns[5], np.stack(columns[6:], axis=1).astype(np.int64))
+    return CellRows(
+        np.stack(columns[:4], axis=1), columns[4], columns[5], np.stack(columns[6:], axis=1).astype(np.int64)
+    )
 
 
 def _read_settings(record: Path) -> Any:

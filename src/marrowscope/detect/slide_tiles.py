@@ -18,7 +18,7 @@ from marrowscope.slide.slide import WholeSlide
 AT_ONCE = 4
 """Tiles handed to the detector together."""
 PLAIN = 16
-"""Grey levels of green by which a picture of glass may differ in itself; a pale cell differs from glass by 40 and more."""
+"""Grey levels of green by which a picture of glass may differ in itself; a pale cell differs by 40 and more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class CellRows:
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What tiles gave: the candidates of each (`tiling`), and how many tiles were empty and not shown to the detector."""
+    """What tiles gave: the candidates of each (`tiling`), and how many tiles were empty, so that nobody looked."""
 
     cells: CellRows
     empty: int
@@ -87,7 +87,10 @@ def look_at(
         for (tile, _), claims in zip(shown, answers, strict=True):
             named = one_name_per_cell(claims.above(score))
             cells = CellRows(
-                named.boxes.astype(np.float64), named.labels, named.scores, np.tile(np.asarray(tile, np.int64), (len(named), 1))
+                named.boxes.astype(np.float64),
+                named.labels,
+                named.scores,
+                np.tile(np.asarray(tile, np.int64), (len(named), 1)),
             )
             found.append(_kept(slide, look, tile, cells, places))
     return Looked(CellRows.joined(found), empty)

@@ -53,7 +53,7 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Where tiles lie: core `core` on a side, `margin` around it, and the `band` of the margin that keeps candidates."""
+    """Where tiles lie: the side of a core, the margin around it, and the band of the margin that keeps candidates."""
 
     core: int
     margin: int

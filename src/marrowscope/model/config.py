@@ -124,3 +124,8 @@ class ModelRecipe(BaseModel):
             return None
         sizes = sorted(size for level in self.anchor_sizes for size in level)
         return sizes[len(sizes) // 2]
+
+    def for_fields(self, count: int) -> "ModelRecipe":
+        """The same for pictures as large as `count` training fields: the limits for one picture grow with it."""
+        limits = ("pre_nms_proposals", "detection_proposals", "detections_per_field")
+        return self.model_copy(update={name: getattr(self, name) * count for name in limits})

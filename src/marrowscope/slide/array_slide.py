@@ -3,10 +3,10 @@
 from types import TracebackType
 from typing import Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from marrowscope.slide.pyramid import halved
 from marrowscope.slide.slide import BACKGROUND, Level
 
 
@@ -25,10 +25,7 @@ class ArraySlide:
         self.um_per_px = um_per_px
         self._pixels = [pixels]
         while len(self._pixels) < levels and min(self._pixels[-1].shape[:2]) > 1:
-            height, width = self._pixels[-1].shape[:2]
-            even = self._pixels[-1][: height // 2 * 2, : width // 2 * 2]
-            half = cv2.resize(even, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-            self._pixels.append(np.asarray(half, np.uint8))
+            self._pixels.append(halved(self._pixels[-1]))
         self.levels = tuple(Level(p.shape[1], p.shape[0], float(2**i)) for i, p in enumerate(self._pixels))
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:

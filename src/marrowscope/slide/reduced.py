@@ -1,4 +1,4 @@
-"""A slide at any integer reduction, on one grid of pixels: pixel (i, j) averages r x r pixels of level 0 from (r i, r j).
+"""A slide at any integer reduction r, on one grid: pixel (i, j) averages r x r pixels of level 0 from (r i, r j).
 
 So the same place has the same pixels whichever tile asks, and tiles that overlap see the same cells in them.
 """

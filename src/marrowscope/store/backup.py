@@ -10,8 +10,6 @@ The folder is written aside, fsynced and renamed: one that is there is whole.
 """
 
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, select
 
+from marrowscope.cells.files import replacing_folder
 from marrowscope.errors import ArchiveDamaged, BadInput
 from marrowscope.store import consistency, database, portable, schema
 from marrowscope.store.base import Base
@@ -53,7 +52,7 @@ class Backups(Base):
         if folder.exists():
             raise BadInput(f"{folder}: is there already. Give a new folder.")
         made_at = (now or datetime.now(UTC)).astimezone(UTC)
-        with _aside(folder) as aside:
+        with replacing_folder(folder) as aside:
             (aside / "tables").mkdir()
             rows, tables = {}, {}
             with database.snapshot(self._engine) as connection:
@@ -97,7 +96,7 @@ def restore(folder: Path, url: str, pixels: Path, *, progress: Advance | None = 
         with _removed_on_failure(new_file, pixels):
             files = [line.split() for line in (folder / "files.txt").read_text(encoding="utf-8").splitlines()]
             stored = PixelFolder(folder / "files")
-            with _aside(pixels) as aside:
+            with replacing_folder(pixels) as aside:
                 sizes = _copy(((d, stored.path(d)) for d, _ in files), aside, len(files), progress)
             with database.writing(engine) as connection:
                 _fill(connection, folder, manifest)
@@ -171,34 +170,6 @@ def _copy(files: Iterable[tuple[str, Path]], into: Path, total: int, progress: A
         if progress is not None:
             progress(done, total)
     return sizes
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which becomes it when all is well: every file fsynced first."""
-    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        for path in (*aside.rglob("*"), aside):
-            _sync(path)
-        if folder.exists():  # empty: that was seen to before
-            folder.rmdir()
-        aside.rename(folder)
-        _sync(folder.parent)
-    finally:
-        if aside.exists():
-            shutil.rmtree(aside)
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
