@@ -16,6 +16,7 @@ from marrowscope.model.checkpoint import load_checkpoint
 from marrowscope.training.loop import LOG, train
 from marrowscope.training.state import STATE
 
+TESTS = str(Path(__file__).parents[1])
 SETTINGS = ("save_minutes=1e-9",)  # the state is saved at every step
 
 
@@ -75,7 +76,7 @@ def child(folder: Path, out: Path, *, kill_at: int | None, resume: bool = False,
     words = [str(folder), str(out), str(kill_at or 0), "resume" if resume else "fresh", *settings]
     script = out.parent / "child.py"
     script.write_text(CHILD)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([TESTS, *sys.path]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, timeout=300
     )
