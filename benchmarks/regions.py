@@ -161,10 +161,10 @@ def on_real_fields(folder: Path, um_per_px: float, every: int) -> dict[str, obje
     edges: dict[float, list[float]] = {blur: [] for blur in qualities}
     for path in paths:
         field = read_image(path).pixels
+        zoom = um_per_px / READ_UM_PER_PX
+        field = np.asarray(cv2.resize(field, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA), np.uint8)
         for blur in qualities:
-            seen = cv2.GaussianBlur(field, (0, 0), blur / um_per_px) if blur else field
-            zoom = um_per_px / READ_UM_PER_PX
-            small = np.asarray(cv2.resize(seen, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA), np.uint8)
+            small = cv2.GaussianBlur(field, (0, 0), blur / READ_UM_PER_PX) if blur else field
             readings = measure(small, READ_UM_PER_PX, white_of([small]), USUAL_RED_CELL)
             judged = appraise(readings)
             qualities[blur].append(judged.quality)

@@ -19,6 +19,7 @@
     │   ├── Locked              the specimen is signed: amend it instead
     │   └── ArchiveDamaged      pixels, rows or the audit chain do not agree: names the first difference
     ├── NotAllowed              the role of this person does not permit it
+    ├── NotDelivered            a hospital's interface did not take a report
     ├── MissingExtra            an optional package is needed: says what to install
     └── TrainingDiverged        the loss became non-finite: names the field
 
@@ -101,6 +102,10 @@ class ArchiveDamaged(ArchiveError):
 
 class NotAllowed(MarrowscopeError):
     """The role of this person does not permit it."""
+
+
+class NotDelivered(MarrowscopeError):
+    """A hospital's interface did not take a report: unreachable, silent, or it refused. Says what it answered."""
 
 
 class MissingExtra(MarrowscopeError):

@@ -153,6 +153,13 @@ def test_a_pattern_of_dicom_files_names_their_slide_once(slides: Path) -> None:
     assert find_slides([slides / "s.dicom" / "level_1.dcm"]) == [slides / "s.dicom" / "level_1.dcm"]
 
 
+def test_dicom_files_among_other_slides_hide_none_of_them(slides: Path, tmp_path: Path) -> None:
+    shutil.copy(slides / "s.svs", tmp_path)
+    shutil.copy(slides / "s.dicom" / "level_0.dcm", tmp_path)
+    with pytest.raises(BadSlide, match=r"beside s\.svs.*its own folder"):
+        find_slides([tmp_path])
+
+
 def test_what_holds_no_slide_is_said(tmp_path: Path) -> None:
     with pytest.raises(BadSlide, match="no slide in this folder"):
         find_slides([tmp_path])

@@ -1,5 +1,6 @@
-"""`marrowscope archive`: check, backup, restore, verify-audit, statistics."""
+"""`marrowscope archive`: check, backup, restore, verify-audit, statistics, send."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from helpers.archive import Case, busy_archive, kept_case
+from helpers.archive import PDF, Case, busy_archive, kept_case, new_case
+from helpers.reporting import FEW, SIGNATURE, content, facts
 from marrowscope.cli.app import FrontDoor
 from marrowscope.cli.archive import archive, archive_url
 from marrowscope.errors import BadSetting
+from marrowscope.report import mllp
 from marrowscope.store.store import Store
 
 Archive = Callable[..., Result]
@@ -138,3 +141,57 @@ def test_the_database_is_the_one_given_else_that_of_the_settings_else_a_file(tmp
     (tmp_path / "station.toml").write_text("nonsense = 1\n", encoding="utf-8")
     with pytest.raises(BadSetting):
         archive_url(tmp_path, None)
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    """A station's home with one report signed, and a second specimen without one."""
+    folder = tmp_path / "lab"
+    with opened(folder) as store:
+        store.add_user("hana", "Dr Hana Ito", "haematologist", "hash", by="root")
+        case = kept_case(store)
+        new_case(store, "M26-0002")
+        said = content(facts({"MYELO": 3})[0], scheme=FEW, signature=SIGNATURE)
+        store.sign(case.id, said.to_json(), PDF, by="hana", meaning="reviewed and approved")
+    return folder
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Messages that would have gone out; `tests/report/test_mllp.py` sends them in earnest."""
+    messages: list[str] = []
+
+    def take(message: str, host: str, port: int, *, timeout_s: float) -> str:
+        assert (host, port, timeout_s) == ("interface.lab", 2575, 30.0)
+        messages.append(message)
+        return ""
+
+    monkeypatch.setattr(mllp, "send", take)
+    return messages
+
+
+def test_the_signed_report_of_a_specimen_is_sent(run: Archive, signed: Path, sent: list[str]) -> None:
+    done = run("send", "M26-0001", "interface.lab:2575", "--home", signed)
+    assert done.exit_code == 0, done.output
+    assert "M26-0001, version 1: accepted by interface.lab:2575" in done.output
+    assert base64.b64encode(PDF).decode() in sent[0]
+    assert run("send", "M26-0001", "interface.lab:2575", "--home", signed, "--no-pdf", "--quiet").stdout == ""
+    assert "|ED|" in sent[0]
+    assert "|ED|" not in sent[1]
+
+
+@pytest.mark.parametrize(
+    ("specimen", "to", "told"),
+    [
+        ("M26-0002", "interface.lab:2575", "Nobody signed"),
+        ("M26-0003", "interface.lab:2575", "no specimen"),
+        ("M26-0001", "interface.lab", "HOST:PORT"),
+    ],
+)
+def test_what_cannot_be_sent_is_told(
+    run: Archive, signed: Path, sent: list[str], specimen: str, to: str, told: str
+) -> None:
+    done = run("send", specimen, to, "--home", signed)
+    assert done.exit_code == 2
+    assert told in done.output
+    assert not sent

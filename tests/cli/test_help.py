@@ -40,17 +40,20 @@ def test_the_commands_are_those_promised() -> None:
         "train-reader",
         "evaluate",
         "detect",
+        "slides",
         "ablate",
         "calibrate",
+        "regions",
         "smear",
         "smear-slide",
         "export",
         "station",
+        "label-studio",
         "retrain",
         "doctor",
     }
     groups = {"data": {"check", "summary", "split", "convert"}}
-    groups["archive"] = {"check", "backup", "restore", "verify-audit", "statistics"}
+    groups["archive"] = {"check", "backup", "restore", "verify-audit", "statistics", "send"}
     assert {path for path in COMMANDS if len(path) == 2} == {(g, name) for g in groups for name in groups[g]}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.clean import infer_taxonomy
 from marrowscope.data.coco import read_coco, write_coco
-from marrowscope.data.convert import LabelFormat, convert, detect_format, read_labels, splits_of
+from marrowscope.data.convert import WRITTEN, LabelFormat, convert, detect_format, read_labels, splits_of
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.data.problems import ProblemKind
 from marrowscope.data.voc import read_voc, write_voc
@@ -206,8 +206,8 @@ def test_a_yolo_split_that_is_not_there_is_an_error_that_lists_those_there_are(t
         read_yolo(yolo(tmp_path, make_jpeg, ""), split="val")
 
 
-@pytest.mark.parametrize("first", list(LabelFormat))
-@pytest.mark.parametrize("second", list(LabelFormat))
+@pytest.mark.parametrize("first", WRITTEN)
+@pytest.mark.parametrize("second", WRITTEN)
 def test_any_format_becomes_any_other_and_voc_again(tmp_path, make_field, first, second) -> None:
     cells = [("blast", (1, 2, 30, 40)), ("myelocyte", (5, 6, 70, 80))]
     fields = [make_field(f"s{i}/f{i}", cells[: i % 3], specimen=f"patient {i}") for i in range(5)]

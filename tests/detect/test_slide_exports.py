@@ -15,8 +15,9 @@ from marrowscope.detect.slide_exports import SlideFormat, export_cells
 from marrowscope.detect.slide_run import in_turn, run_slide
 from marrowscope.detect.slide_table import CellsFile, SlideHead, SlideTable
 from marrowscope.detect.slide_tiles import CellRows, Looked
-from marrowscope.detect.tiling import Rectangle, Tile
+from marrowscope.detect.tiling import Tile
 from marrowscope.errors import BadInput
+from marrowscope.slide.regions import Rectangle
 from oracles.blob_detector import SHADES
 
 

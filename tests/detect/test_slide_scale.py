@@ -15,11 +15,12 @@ from marrowscope.cells.field import FieldImage
 from marrowscope.detect.field_detector import OFF_SCALE, FieldDetector
 from marrowscope.detect.runtime import Found
 from marrowscope.detect.slide_scale import Look, WorkingScale, find_look, nearest_scale, tile_field, tile_grid
-from marrowscope.detect.tiling import STRIDE, Rectangle
+from marrowscope.detect.tiling import STRIDE
 from marrowscope.errors import BadInput
 from marrowscope.model.config import InputScale
 from marrowscope.model.traits import Traits
 from marrowscope.slide.array_slide import ArraySlide
+from marrowscope.slide.regions import Rectangle
 from oracles.blob_detector import SHADES
 
 CELL = 24.0

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from marrowscope.cells.boxes import iou_matrix
-from marrowscope.detect.tiling import Rectangle, Tile, TileGrid, inside, middles, near_a_seam, settle_seams
+from marrowscope.detect.tiling import Tile, TileGrid, inside, middles, near_a_seam, settle_seams
+from marrowscope.slide.regions import Rectangle
 
 LARGEST = 60
 """Side of the largest cell of these tests."""
-SOME = settings(max_examples=30)
+SOME = settings(max_examples=20)
 
 
 class Shape(NamedTuple):

@@ -19,6 +19,9 @@ from marrowscope.smear.field import draw_field
 
 NOW = datetime(2026, 5, 4, 9, 30, 15, tzinfo=UTC)
 CLINICAL = load_taxonomy("clinical")
+FEW = CLINICAL.keep(CLINICAL.index(code) for code in ("MYELO", "LYM", "NEU_SEG", "NORMO_POLY", "SMUDGE"))
+"""A scheme whose reports are quickly read back."""
+FEW_COUNTS = {"MYELO": 400, "LYM": 55, "NEU_SEG": 30, "NORMO_POLY": 70, "SMUDGE": 9}
 LAB = Letterhead(
     laboratory="Musterstadt University Hospital",
     department="Department of Haematology, marrow cytology",

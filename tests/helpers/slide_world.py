@@ -23,8 +23,9 @@ from marrowscope.detect.detector import settle
 from marrowscope.detect.slide_run import Batch, SlidePlan, in_turn, look_batch, run_slide
 from marrowscope.detect.slide_scale import Look, WorkingScale
 from marrowscope.detect.slide_tiles import Looked
-from marrowscope.detect.tiling import Rectangle, TileGrid
+from marrowscope.detect.tiling import TileGrid
 from marrowscope.slide.array_slide import ArraySlide
+from marrowscope.slide.regions import Rectangle
 from oracles.blob_detector import SHADES
 
 RADIUS = 7

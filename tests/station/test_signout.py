@@ -1,7 +1,9 @@
+import base64
 import csv
 import io
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
+from highdicom.sr import srread
 from pypdf import PdfReader
 
 from helpers.reporting import CLINICAL, drawn_field
 from helpers.small_archive import open_archive
 from marrowscope.cells.specimen import Edit, EditKind, FoundCell, KeptField, Role, SpecimenState
 from marrowscope.cells.stop_rule import StopRule
-from marrowscope.errors import BadInput, Conflict, Locked, NotAllowed, NotFound
+from marrowscope.errors import BadInput, Conflict, Locked, MissingExtra, NotAllowed, NotFound
 from marrowscope.report.build import Words
 from marrowscope.report.content import CautionKind, Language, ReportContent
 from marrowscope.station.signout import ReportFormat, SignOut
@@ -233,10 +236,25 @@ def test_a_signed_report_comes_in_every_format(lab: Lab) -> None:
     assert len({len(row) for row in rows}) == 1
     bundle = Bundle.model_validate_json(got[ReportFormat.FHIR])
     assert bundle.entry[0].resource.status == "final"
+    message = got[ReportFormat.HL7].decode()
+    assert message.startswith("MSH|^~\\&|MARROWSCOPE|")
+    assert "骨髓增生活跃" in message
+    assert base64.b64encode(got[ReportFormat.PDF]).decode() in message
+    assert srread(io.BytesIO(got[ReportFormat.DICOM_SR])).VerificationFlag == "VERIFIED"
     with pytest.raises(NotFound):
         lab.signout.fetch(99, "pdf")
     with pytest.raises(ValueError, match="docx"):
         lab.signout.fetch(report.id, "docx")
+
+
+def test_without_highdicom_the_other_formats_are_still_there(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.sign()
+    report = lab.signout.versions(lab.case)[0]
+    monkeypatch.delitem(sys.modules, "marrowscope.report.dicom_sr", raising=False)
+    monkeypatch.setitem(sys.modules, "highdicom.sr", None)
+    with pytest.raises(MissingExtra, match=r"marrowscope\[hospital\]"):
+        lab.signout.fetch(report.id, "dicom-sr")
+    assert lab.signout.fetch(report.id, "hl7").startswith(b"MSH|")
 
 
 def test_the_laboratorys_settings_hold_and_a_signed_report_keeps_those_that_held(lab: Lab) -> None:

@@ -156,11 +156,15 @@ def test_a_signed_report_is_fetched_in_every_form_and_never_changes(lab: Station
         "json": "application/json",
         "csv": "text/csv",
         "fhir": "application/fhir+json",
+        "hl7": "application/hl7-v2",
+        "dicom-sr": "application/dicom",
     }
     for kind, media_type in types.items():
         answer = client.get(f"/api/reports/{report}.{kind}")
         assert answer.status_code == 200, kind
         assert answer.headers["content-type"].startswith(media_type)
+        suffix = {"fhir": "fhir.json", "dicom-sr": "dcm"}.get(kind, kind)
+        assert answer.headers["content-disposition"] == f'inline; filename="report-{report}.{suffix}"'
         assert "immutable" in answer.headers["cache-control"]
         assert client.get(f"/api/reports/{report}.{kind}").content == answer.content
     assert json.loads(client.get(f"/api/reports/{report}.fhir").content)["resourceType"]

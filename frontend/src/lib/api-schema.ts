@@ -2507,7 +2507,7 @@ export interface components {
          * @description As what a signed report is fetched.
          * @enum {string}
          */
-        ReportFormat: "pdf" | "html" | "json" | "csv" | "fhir";
+        ReportFormat: "pdf" | "html" | "json" | "csv" | "fhir" | "hl7" | "dicom-sr";
         /**
          * ReportVersion
          * @description A signed version; it never changes. amends: id of the one before it. signer: printed name.
@@ -4114,7 +4114,9 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/dicom": unknown;
                     "application/fhir+json": unknown;
+                    "application/hl7-v2": unknown;
                     "application/json": unknown;
                     "application/pdf": unknown;
                     "text/csv": unknown;

@@ -27,11 +27,14 @@ from marrowscope.detect.graphs import sha256_of
 from marrowscope.detect.slide_run import Batch, SlidePlan, Work, look_batch
 from marrowscope.detect.slide_scale import FIELDS_IN_TILE, cell_px, find_look
 from marrowscope.detect.slide_tiles import Looked
-from marrowscope.detect.tiling import Rectangle
 from marrowscope.errors import BadInput, MarrowscopeError
+from marrowscope.slide.regions import Rectangle, choose_regions
 from marrowscope.slide.slide import WholeSlide
 
 Result = TypeVar("Result")
+CROWDED = 2
+"""How much closer together cells may lie than in training fields: the limits on what is said of one picture are so many
+times wider."""
 AHEAD = 2
 """Batches handed out for each worker: one that it looks at and one that waits."""
 
@@ -103,9 +106,10 @@ def look_elsewhere(job: SlideJob, plan: SlidePlan, batch: Batch) -> Looked:
 def _places(slide: WholeSlide, job: SlideJob) -> list[Rectangle]:
     if job.regions is None:
         return [Rectangle(0, 0, slide.levels[0].width, slide.levels[0].height)]
-    from marrowscope.slide.regions import best_regions
-
-    return [Rectangle(r.x, r.y, r.width, r.height) for r in best_regions(slide, job.regions)]
+    chosen = choose_regions(slide, count=job.regions, um_per_px=job.um_per_px)
+    if not chosen:
+        raise BadInput(f"{slide.name}: no region is readable. Leave out --regions to look at all of the slide.")
+    return [Rectangle(r.x, r.y, r.width, r.height) for r in chosen]
 
 
 @lru_cache(maxsize=1)
@@ -116,7 +120,7 @@ def _slide(job: SlideJob) -> WholeSlide:
 
 @lru_cache(maxsize=1)
 def _detector(model: str, device: str, runtime: str) -> OpenedDetector:
-    return open_detector(model, device=device, runtime=runtime, fields_in_one=FIELDS_IN_TILE)
+    return open_detector(model, device=device, runtime=runtime, fields_in_one=FIELDS_IN_TILE * CROWDED)
 
 
 @lru_cache(maxsize=1)

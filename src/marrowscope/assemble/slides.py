@@ -60,6 +60,9 @@ def find_slides(paths: Iterable[Path | str]) -> list[Path]:
 def _matches(named: str) -> list[Path]:
     path = Path(named)
     if path.is_dir():
+        others = [p.name for p in _slides_in(path) if p.suffix.lower() != ".dcm"]
+        if others and dicom_files(path):
+            raise BadSlide(f"{path}: holds DICOM files beside {others[0]}. Put the DICOM slide into its own folder.")
         slides = [path] if _is_slide_folder(path) else _slides_in(path)
         if not slides:
             raise BadSlide(f"{path}: no slide in this folder ({', '.join(SLIDE_SUFFIXES)}, DICOM, Zarr). Name another.")

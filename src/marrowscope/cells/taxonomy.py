@@ -24,6 +24,9 @@ from typing import Any
 
 from marrowscope.errors import BadTaxonomy
 
+OWN_CODES = "99MARROWSCOPE"
+"""Name of marrowscope's own codes, those of classes among them, in HL7 v2 and DICOM."""
+
 
 class Lineage(StrEnum):
     """The families of marrow cells. Raters agree far better on these than on stages."""

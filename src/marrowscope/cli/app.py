@@ -15,6 +15,8 @@ from marrowscope.cli.detect import detect
 from marrowscope.cli.doctor import doctor
 from marrowscope.cli.evaluate import evaluate
 from marrowscope.cli.export import export
+from marrowscope.cli.label_studio import label_studio
+from marrowscope.cli.regions import regions
 from marrowscope.cli.retrain import retrain
 from marrowscope.cli.slides import slides
 from marrowscope.cli.smear import smear
@@ -106,10 +108,12 @@ app.command()(slides)
 app.command()(ablate)
 app.command()(calibrate)
 app.add_typer(data, name="data")
+app.command()(regions)
 app.command()(smear)
 app.command()(smear_slide)
 app.command()(export)
 app.command()(station)
+app.command("label-studio")(label_studio)
 app.add_typer(archive, name="archive")
 app.command()(retrain)
 app.command()(doctor)

@@ -1,4 +1,4 @@
-"""`marrowscope archive`: check, back up, restore, verify the audit trail, count."""
+"""`marrowscope archive`: check, back up, restore, verify the audit trail, count; send a signed report."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ archive = typer.Typer(
     name="archive",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Check, back up, restore and count the archive of a station.",
+    help="Check, back up, restore and count the archive of a station; send its reports.",
 )
 
 Home = Annotated[Path, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder of the station.")]
@@ -183,3 +183,36 @@ def statistics(home: Home = HERE, url: ArchiveUrl = None, quiet: Quiet = False) 
     terminal.table(("called", "is", "cells"), [(a, b, n) for n, a, b in renamed[:20]], title="Renamed most often")
     edits = [(who, kind, number) for who, work in numbers.by_user.items() for kind, number in sorted(work.items())]
     terminal.table(("person", "edit", "number"), edits, title="Edits by person")
+
+
+@archive.command()
+def send(
+    specimen: Annotated[str, typer.Argument(help="Code of a signed specimen; its newest report is sent.")],
+    interface: Annotated[str, typer.Argument(help="HOST:PORT of the hospital's HL7 interface (MLLP).")],
+    home: Home = HERE,
+    url: ArchiveUrl = None,
+    pdf: Annotated[bool, typer.Option(help="Send the signed PDF inside the message.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the acknowledgement.")] = 30.0,
+    quiet: Quiet = False,
+) -> None:
+    """Send the signed report of a specimen to the hospital, as HL7 v2.5.1 ORU^R01 over MLLP.
+
+    Done when the receiver has acknowledged it; exit code 2 where it refused or did not answer. An amended report is
+    marked as a correction of the one before. The line is not encrypted: stay inside the hospital's network.
+
+    \b
+    Examples:
+      marrowscope archive send KM-2026-0417 interface.hospital:2575
+      marrowscope archive send KM-2026-0417 interface.hospital:2575 --no-pdf
+    """  # noqa: D301 (\b keeps the lines)
+    from marrowscope.report import mllp
+    from marrowscope.report.content import ReportContent
+    from marrowscope.report.hl7 import oru_message
+
+    host, port = mllp.parse_address(interface)
+    with _open(home, url) as store:
+        report = store.newest_report(specimen)
+        content = ReportContent.from_json(report.content)
+        message = oru_message(content, store.report_pdf(report.id) if pdf else None)
+    mllp.send(message, host, port, timeout_s=timeout)
+    Terminal(quiet).say(f"{specimen}, version {report.version}: accepted by {host}:{port}", style="green")

@@ -21,6 +21,7 @@ data = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(help="Folder of labelled fields.")]
 LabelFormats = Literal["voc", "coco", "yolo"]
+ReadFormats = Literal["voc", "coco", "yolo", "label-studio"]
 
 
 @data.command()
@@ -168,23 +169,27 @@ def split(
 
 @data.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Labelled folder, or a COCO file.")],
+    source: Annotated[Path, typer.Argument(help="Labelled folder, a COCO file, or a Label Studio export (JSON).")],
     destination: Annotated[Path, typer.Argument(help="Folder to write.")],
     to: Annotated[LabelFormats, typer.Option(help="Format to write.")],
     source_format: Annotated[
-        LabelFormats | None, typer.Option("--from", help="Format to expect; else told by the folder's layout.")
+        ReadFormats | None, typer.Option("--from", help="Format to expect; else told by the folder's layout.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images of a single JSON file, if they do not lie beside it.")
     ] = None,
     scheme: Scheme = None,
     link: Annotated[bool, typer.Option("--link", help="Hard-link the images rather than copy them.")] = False,
     skip_bad: SkipBad = True,
     quiet: Quiet = False,
 ) -> None:
-    """Convert labels between Pascal VOC, COCO and YOLO, images and splits along with them.
+    """Convert labels between Pascal VOC, COCO and YOLO, and from Label Studio, images and splits along with them.
 
     \b
     Examples:
       marrowscope data convert my_fields my_fields_coco --to coco
       marrowscope data convert exported_from_cvat my_fields --from coco --to voc
+      marrowscope data convert project-1.json my_fields --images label_studio_files --to voc
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.cells.taxonomy import load_taxonomy
     from marrowscope.cli.fields import require_folder
@@ -207,6 +212,7 @@ def convert(
         taxonomy=load_taxonomy(scheme) if scheme else None,
         skip_bad=skip_bad,
         images=ImageTransfer.LINK if link else ImageTransfer.COPY,
+        image_folder=images,
     )
     terminal.problems([p for p in read.problems if p.severity == "error"])
     cells = sum(len(f) for f in read.fields)

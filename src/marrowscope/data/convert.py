@@ -1,10 +1,11 @@
-"""Labels from any format to any other: VOC, COCO, YOLO.
+"""Labels from any format to any other: VOC, COCO, YOLO; from Label Studio, too.
 
 What each cannot carry: VOC fractional pixels (rounded), YOLO difficult marks (lost) and splits by other names than
 train, val, test (refused). Images come along unchanged.
 
 A COCO folder is laid out as `annotations/*.json` beside `images/`; the split is the end of the file's name
-(`instances_val.json`). A single JSON file is read with the folder `images`, or else the one it lies in, beside it.
+(`instances_val.json`). A single JSON file, of COCO or a Label Studio export, is read with the folder `images`, or else
+the one it lies in, beside it; unless told where its images are.
 """
 
 from collections.abc import Mapping
@@ -15,11 +16,12 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.clean import infer_taxonomy
 from marrowscope.data.coco import read_coco, write_coco
 from marrowscope.data.images import ImageTransfer, transfer_image
+from marrowscope.data.label_studio import is_label_studio, read_label_studio
 from marrowscope.data.labelled import LabelledField, LabelledSet
 from marrowscope.data.problems import Problem
 from marrowscope.data.voc import read_voc, voc_splits, write_voc
 from marrowscope.data.yolo import read_yolo, write_yolo, yolo_splits
-from marrowscope.errors import BadAnnotation
+from marrowscope.errors import BadAnnotation, BadInput
 
 
 class LabelFormat(StrEnum):
@@ -28,6 +30,11 @@ class LabelFormat(StrEnum):
     VOC = "voc"
     COCO = "coco"
     YOLO = "yolo"
+    LABEL_STUDIO = "label-studio"
+    """A project exported as JSON; it is not written."""
+
+
+WRITTEN = (LabelFormat.VOC, LabelFormat.COCO, LabelFormat.YOLO)
 
 
 def detect_format(path: Path) -> LabelFormat:
@@ -37,11 +44,13 @@ def detect_format(path: Path) -> LabelFormat:
         return LabelFormat.VOC
     if (path / "data.yaml").is_file():
         return LabelFormat.YOLO
+    if path.suffix.lower() == ".json" and is_label_studio(path):
+        return LabelFormat.LABEL_STUDIO
     if path.suffix.lower() == ".json" or any((path / "annotations").glob("*.json")):
         return LabelFormat.COCO
     raise BadAnnotation(
         f"{path}: holds no labels that are understood. Needed: Annotations/ (VOC), data.yaml (YOLO), or "
-        "annotations/*.json (COCO)."
+        "annotations/*.json (COCO); or a JSON file of COCO or Label Studio."
     )
 
 
@@ -55,10 +64,14 @@ def splits_of(path: Path) -> tuple[str, ...]:
             return yolo_splits(path)
         case LabelFormat.COCO:
             return tuple(sorted(_coco_files(path)))
+        case LabelFormat.LABEL_STUDIO:
+            return ()
 
 
-def read_labels(path: Path, *, split: str | None = None, skip_bad: bool = False) -> LabelledSet:
-    """As `read_voc`, for any format."""
+def read_labels(
+    path: Path, *, split: str | None = None, skip_bad: bool = False, images: Path | None = None
+) -> LabelledSet:
+    """As `read_voc`, for any format. images: folder of the images of a single JSON file."""
     path = Path(path)
     match detect_format(path):
         case LabelFormat.VOC:
@@ -66,7 +79,11 @@ def read_labels(path: Path, *, split: str | None = None, skip_bad: bool = False)
         case LabelFormat.YOLO:
             return read_yolo(path, split=split, skip_bad=skip_bad)
         case LabelFormat.COCO:
-            return _read_coco_folder(path, split, skip_bad)
+            return _read_coco_folder(path, split, skip_bad, images)
+        case LabelFormat.LABEL_STUDIO:
+            if split is not None:
+                raise BadAnnotation(f"{path}: has no split '{split}'. A Label Studio export has none.")
+            return read_label_studio(path, images or _images_beside(path), skip_bad=skip_bad)
 
 
 def convert(
@@ -77,14 +94,18 @@ def convert(
     taxonomy: Taxonomy | None = None,
     skip_bad: bool = False,
     images: ImageTransfer = ImageTransfer.COPY,
+    image_folder: Path | None = None,
 ) -> tuple[LabelledSet, Taxonomy]:
     """Read a folder of any format and write it as another, splits and all.
 
     taxonomy: classes and their order in COCO and YOLO; the labels themselves, rarest first, unless given.
+    image_folder: where the images of a single JSON file lie, if not beside it.
     Returns what was read, with its problems, and the taxonomy used.
     """
     source, destination = Path(source), Path(destination)
-    everything, splits = _read_with_splits(source, skip_bad)
+    if to not in WRITTEN:
+        raise BadInput("Label Studio's JSON is read, not written. Connect `marrowscope label-studio` to the project.")
+    everything, splits = _read_with_splits(source, skip_bad, image_folder)
     scheme = taxonomy or infer_taxonomy(everything.fields)
     if to is LabelFormat.VOC:
         names = {split: [f.name for f in fields] for split, fields in splits.items()}
@@ -103,13 +124,15 @@ def convert(
     return everything, scheme
 
 
-def _read_with_splits(source: Path, skip_bad: bool) -> tuple[LabelledSet, Mapping[str, tuple[LabelledField, ...]]]:
-    everything = read_labels(source, skip_bad=skip_bad)
+def _read_with_splits(
+    source: Path, skip_bad: bool, images: Path | None
+) -> tuple[LabelledSet, Mapping[str, tuple[LabelledField, ...]]]:
+    everything = read_labels(source, skip_bad=skip_bad, images=images)
     by_image = {field.image_path: field for field in everything.fields}
     splits: dict[str, tuple[LabelledField, ...]] = {}
     problems: list[Problem] = list(everything.problems)
     for split in splits_of(source):
-        part = read_labels(source, split=split, skip_bad=skip_bad)
+        part = read_labels(source, split=split, skip_bad=skip_bad, images=images)
         # The name in `everything` is unique, that in a split of YOLO need not be.
         splits[split] = tuple(by_image[f.image_path] for f in part.fields if f.image_path in by_image)
         problems += [p for p in part.problems if p not in problems]
@@ -122,16 +145,19 @@ def _coco_files(path: Path) -> dict[str, Path]:
     return {file.stem.removeprefix("instances_"): file for file in files}
 
 
-def _read_coco_folder(path: Path, split: str | None, skip_bad: bool) -> LabelledSet:
+def _images_beside(file: Path) -> Path:
+    folders = (file.parent / "images", file.parent.parent / "images", file.parent)
+    return next(folder for folder in folders if folder.is_dir())
+
+
+def _read_coco_folder(path: Path, split: str | None, skip_bad: bool, images: Path | None) -> LabelledSet:
     files = _coco_files(path)
     if split is not None and split not in files:
         raise BadAnnotation(f"{path}: has no split '{split}'. Splits here: {', '.join(files) or 'none'}.")
     fields: dict[str, LabelledField] = {}
     problems: list[Problem] = []
     for chosen in sorted(files) if split is None else [split]:
-        folders = (files[chosen].parent / "images", files[chosen].parent.parent / "images", files[chosen].parent)
-        images = next(folder for folder in folders if folder.is_dir())
-        part = read_coco(files[chosen], images, skip_bad=skip_bad)
+        part = read_coco(files[chosen], images or _images_beside(files[chosen]), skip_bad=skip_bad)
         fields |= {field.name: field for field in part.fields}
         problems += part.problems
     return LabelledSet(path, tuple(fields[name] for name in sorted(fields)), tuple(problems))

@@ -65,7 +65,7 @@ def read_image(
                 file.seek(0)
                 pixels = _decode_with_opencv(path, file.read())
             else:
-                pixels = _decode_with_pillow(path, image)
+                pixels = pillow_pixels(path, image)
     except OSError as e:
         raise _unreadable(path, e) from e
     return FieldImage(pixels, name or path.stem, width, height, origin=Origin(path))
@@ -129,7 +129,8 @@ def _decode_jpeg(path: Path, data: bytes, at_least: tuple[int, int] | None) -> N
     return pixels
 
 
-def _decode_with_pillow(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+def pillow_pixels(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB of an image that Pillow opened. BadImage, naming `path`, where it cannot be had."""
     try:
         if image.mode.startswith("I;16"):
             grey = (np.asarray(image) // 256).astype(np.uint8)

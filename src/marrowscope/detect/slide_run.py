@@ -25,7 +25,8 @@ from marrowscope.detect.slide_scale import Look
 from marrowscope.detect.slide_table import CELLS, CellsFile, SlideHead, SlideTable
 from marrowscope.detect.slide_tiles import Looked, look_at
 from marrowscope.detect.summary import write_differential
-from marrowscope.detect.tiling import Rectangle, Tile
+from marrowscope.detect.tiling import Tile
+from marrowscope.slide.regions import Rectangle
 from marrowscope.slide.slide import WholeSlide
 
 BATCH = 16
@@ -72,7 +73,7 @@ class SlidePlan:
             "score": self.score,
             "scale": asdict(self.look.scale),
             "tiles": {**asdict(self.look.grid), "batch": BATCH},
-            "places": [list(place) for place in self.places],
+            "places": [[p.x, p.y, p.width, p.height] for p in self.places],
         }
 
     def head(self) -> SlideHead:

@@ -15,10 +15,11 @@ from marrowscope.cells.boxes import area
 from marrowscope.cells.field import FieldImage
 from marrowscope.detect.detector import one_name_per_cell
 from marrowscope.detect.field_detector import OFF_SCALE, SURE, FieldDetector
-from marrowscope.detect.tiling import STRIDE, Rectangle, TileGrid
+from marrowscope.detect.tiling import STRIDE, TileGrid
 from marrowscope.errors import BadInput
 from marrowscope.model.traits import Traits
 from marrowscope.slide.reduced import read_reduced
+from marrowscope.slide.regions import Rectangle
 from marrowscope.slide.slide import WholeSlide
 
 CELL_UM = 13.0

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from marrowscope.cells.field import FieldImage
 from marrowscope.detect.detector import Detector, one_name_per_cell
 from marrowscope.detect.slide_scale import Look, tile_field
-from marrowscope.detect.tiling import Floats, Ints, Rectangle, Tile, inside, middles
+from marrowscope.detect.tiling import Floats, Ints, Tile, inside, middles
 from marrowscope.slide.reduced import read_reduced, stored_reduction
+from marrowscope.slide.regions import Rectangle
 from marrowscope.slide.slide import WholeSlide
 
 AT_ONCE = 4

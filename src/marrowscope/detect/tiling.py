@@ -28,20 +28,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from marrowscope.detect.detector import SAME_CELL
+from marrowscope.slide.regions import Rectangle
 
 STRIDE = 64
 """The coarsest stride of any network here; `model.config` has none above."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-class Rectangle(NamedTuple):
-    """A place of the slide: its top left corner and size."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 class Tile(NamedTuple):
@@ -110,9 +102,9 @@ def middles(boxes: Floats) -> Floats:
 def inside(places: Sequence[Rectangle], centres: Floats) -> NDArray[np.bool_]:
     """(n,) whether each centre (n, 2) lies in any of the places."""
     held = np.zeros(len(centres), bool)
-    for x, y, width, height in places:
-        low = centres - (x, y)
-        held |= ((low >= 0) & (low < (width, height))).all(axis=1)
+    for place in places:
+        low = centres - (place.x, place.y)
+        held |= ((low >= 0) & (low < (place.width, place.height))).all(axis=1)
     return held
 
 

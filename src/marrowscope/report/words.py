@@ -268,3 +268,18 @@ def verdict_text(verdict: c.VerdictBlock) -> Said:
     chinese = "" if verdict.cells >= verdict.planned_cells else f" (计划 {verdict.planned_cells} 个)"
     en = counted.en.replace(" cells", f"{planned} cells", 1)
     return Said(f"{label.en}: {en}.", f"{label.zh}：{counted.zh}{chinese}。")
+
+
+def remarks(content: c.ReportContent) -> list[Said]:
+    """What a reader must know of the whole report, where it travels as data and not as a page: one sentence each."""
+    said = [LABELS["support"], verdict_text(content.verdict), *map(cutoff_text, content.verdict.cutoffs)]
+    if (amended := content.amendment) is not None:
+        n, why = amended.replaces, amended.reason
+        said.insert(0, Said(f"AMENDED, replaces version {n}: {why}", f"更正报告，替代第 {n} 版：{why}"))
+    said += cautions_text(content)
+    method = content.method
+    models = "; ".join(f"{x.name} (SHA-256 {x.digest[:12]})" for x in method.models)
+    by = f"{method.software} {method.version}"
+    said.append(Said(*(f"{by}. {text} {models}".rstrip() for text in LABELS["method_text"])))
+    said += [Said(*(f"{text}: {x.name}: {x.source}" for text in LABELS["references"])) for x in content.references]
+    return said

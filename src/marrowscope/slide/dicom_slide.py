@@ -16,6 +16,9 @@ from marrowscope.slide.tiled import TiledSlide, as_rgb, levels_of, naming, plaus
 
 _HEADER = ["SOPClassUID", "SeriesInstanceUID", "ImageType"]
 
+# Levels may be cut into tiles of their own size. Tiles are kept by `TiledSlide`, and not a second time.
+_SETTINGS = Settings(strict_tile_size_check=False, decoded_frame_cache_size=0, encoded_frame_cache_size=0)
+
 
 class DicomSlide(TiledSlide):
     """A slide as DICOM. path: the folder that holds its instances, or one of them.
@@ -27,7 +30,7 @@ class DicomSlide(TiledSlide):
         quiet("wsidicom")
         files = _files_of(path)
         with naming(path):
-            self._slide = WsiDicom.open(files, settings=Settings(strict_tile_size_check=False))
+            self._slide = WsiDicom.open(files, settings=_SETTINGS)
         try:
             _refuse_unread(path, files, self._slide)
             with naming(path):

@@ -1,9 +1,10 @@
 """A pyramid from one pass over a picture of any size: every level is the exact 2 x 2 mean of the one before.
 
 The finest level is read a row of tiles at a time. Its half waits until it, with the next one, fills a row of tiles of
-the coarser level, and so on up: memory holds about two rows of tiles, whatever the height of the slide.
+the coarser level, and so on up: memory holds a few rows of tiles, whatever the height of the slide.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
@@ -52,10 +53,19 @@ def pyramid_tiles(read: Read, sizes: Sequence[tuple[int, int]], tile_px: int, po
     width, height = sizes[0]
     cascade = _Cascade(sizes, tile_px)
     for y in range(0, height, tile_px):
-        high = min(tile_px, height - y)
-        places = [(x, y, min(tile_px, width - x), high) for x in range(0, width, tile_px)]
-        band = np.concatenate(list(pool.map(lambda place: read(*place), places)), axis=1)
-        yield from cascade.push(0, band)
+        yield from cascade.push(0, _read_row(read, y, width, min(tile_px, height - y), tile_px, pool))
+
+
+def _read_row(read: Read, y: int, width: int, high: int, tile_px: int, pool: Executor) -> NDArray[np.uint8]:
+    """A row of tiles, each read by whichever thread is free."""
+    band = np.empty((high, width, 3), np.uint8)
+
+    def fill(x: int) -> None:
+        wide = min(tile_px, width - x)
+        band[:, x : x + wide] = read(x, y, wide, high)
+
+    deque(pool.map(fill, range(0, width, tile_px)), maxlen=0)
+    return band
 
 
 class _Cascade:

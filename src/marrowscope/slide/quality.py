@@ -26,8 +26,8 @@ _WINDOW_UM = 3.0
 _LEAST_CONTRAST = 0.10
 # Below this share of a red cell's density lies a gap, above that share two cells on one another.
 _GAP, _TWO = 0.4, 1.6
-_NUCLEUS_UM2 = 75.0
-_LEAST_NUCLEUS_UM2 = 14.0
+# Area of a large precursor, whose cytoplasm is purple, too; what is larger is several cells. Less is a platelet.
+_LARGE_UM2, _LEAST_UM2 = 200.0, 14.0
 USUAL_RED_CELL = 0.14
 """Density of green of an ordinary red cell; 0.12 to 0.17 in the fields looked at."""
 
@@ -182,6 +182,6 @@ def _count(nuclear: NDArray[np.bool_], um_per_px: float) -> float:
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     left, top, width, height, area = stats[1:].T
     um2 = area * um_per_px**2
-    cells = np.maximum(np.rint(um2 / (1.6 * _NUCLEUS_UM2)), 1) * (um2 >= _LEAST_NUCLEUS_UM2)
+    cells = np.maximum(np.rint(um2 / _LARGE_UM2), 1) * (um2 >= _LEAST_UM2)
     cut = (left == 0) | (top == 0) | (left + width == mask.shape[1]) | (top + height == mask.shape[0])
     return float(np.where(cut, cells / 2, cells).sum())

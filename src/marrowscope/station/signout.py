@@ -1,8 +1,8 @@
 """Sign-out: the cells of a case become a report; a haematologist signs it; the case is locked; an amendment opens it.
 
 What is signed is exactly what is stored: the content is built once, its PDF is set from that very content, and both go
-into the archive in one step. A reprint is the stored PDF, byte for byte. All else (print page, CSV, FHIR) is made from
-the stored content.
+into the archive in one step. A reprint is the stored PDF, byte for byte. All else (print page, CSV, FHIR, HL7 v2, DICOM
+SR) is made from the stored content.
 
 Who signs has looked at a draft. `seen` carries its `substance` back: where somebody has changed the case since, signing
 is refused rather than done over their heads.
@@ -28,7 +28,7 @@ from marrowscope.cells.reference import ReferenceRanges, ReferenceSets, default_
 from marrowscope.cells.specimen import Cell, Role, SignedReport, SpecimenState, User
 from marrowscope.cells.stop_rule import StopRule
 from marrowscope.cells.taxonomy import Taxonomy
-from marrowscope.errors import ArchiveDamaged, BadInput, Conflict, Locked, NotAllowed, NotFound
+from marrowscope.errors import ArchiveDamaged, BadInput, Conflict, Locked, MissingExtra, NotAllowed, NotFound
 from marrowscope.report import fonts, tables, words
 from marrowscope.report.build import CaseFacts, Rules, Words, build_content
 from marrowscope.report.content import (
@@ -42,6 +42,7 @@ from marrowscope.report.content import (
 )
 from marrowscope.report.draft import suggest, words_from_json, words_to_json
 from marrowscope.report.fhir import diagnostic_report
+from marrowscope.report.hl7 import oru_message
 from marrowscope.report.html import html
 from marrowscope.report.pdf import pdf
 from marrowscope.report.pictures import Assets
@@ -62,6 +63,8 @@ class ReportFormat(StrEnum):
     JSON = "json"
     CSV = "csv"
     FHIR = "fhir"
+    HL7 = "hl7"
+    DICOM_SR = "dicom-sr"
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,10 @@ class SignOut:
         return self.store.reports(specimen_id)
 
     def fetch(self, report_id: int, kind: ReportFormat | str) -> bytes:
-        """A signed report; text is UTF-8 (CSV with the mark by which spreadsheets know it). NotFound."""
+        """A signed report; text is UTF-8 (CSV with the mark by which spreadsheets know it). NotFound.
+
+        MissingExtra: DICOM SR needs highdicom.
+        """
         kind = ReportFormat(kind)
         if kind is ReportFormat.PDF:
             return self.store.report_pdf(report_id)
@@ -225,6 +231,10 @@ class SignOut:
         if kind is ReportFormat.FHIR:
             bundle = diagnostic_report(content, self.store.report_pdf(report_id))
             return json.dumps(bundle, ensure_ascii=False).encode()
+        if kind is ReportFormat.HL7:
+            return oru_message(content, self.store.report_pdf(report_id)).encode()
+        if kind is ReportFormat.DICOM_SR:
+            return _structured_report(content)
         return tables.json(content).encode()
 
     def reprint(self, report_id: int) -> bytes:
@@ -292,6 +302,16 @@ class SignOut:
             found += cells
             if not cells or len(found) >= total:
                 return found
+
+
+def _structured_report(content: ReportContent) -> bytes:
+    try:
+        from marrowscope.report.dicom_sr import structured_report
+    except ImportError:
+        raise MissingExtra(
+            "report as DICOM SR: highdicom is not installed. pip install 'marrowscope[hospital]'."
+        ) from None
+    return structured_report(content)
 
 
 def _amendment(signed: Sequence[SignedReport], reason: str) -> Amendment:

@@ -162,6 +162,17 @@ class Reports(Base):
             raise NotFound(f"There is no report {report_id}.")
         return SignedReport(*row)
 
+    def newest_report(self, code: str) -> SignedReport:
+        """The newest signed version of the specimen with this code. NotFound: no such specimen, or nobody signed it."""
+        of_code = select(SpecimenRow.id).where(SpecimenRow.code == intake.text(code, "specimen code", longest=200))
+        with self._reading() as connection:
+            specimen_id = connection.execute(of_code).scalar()
+        if specimen_id is None:
+            raise NotFound(f"There is no specimen '{code}'. Write its code as the station shows it.")
+        if not (signed := self.reports(specimen_id)):
+            raise NotFound(f"Nobody signed a report of specimen '{code}' yet. A haematologist does, on its page.")
+        return signed[-1]
+
     def report_pdf(self, report_id: int) -> bytes:
         """The PDF as it was signed, verified. ArchiveDamaged where the file is gone or is another by now."""
         return self._pixels.read(self.report(report_id).pdf)

@@ -8,7 +8,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SMALLEST = 1400
 """Bytes: less fits into one packet anyway."""
-_TYPES = ("application/json", "application/fhir+json", "text/", "application/javascript", "image/svg+xml")
+_TYPES = (
+    "application/json",
+    "application/fhir+json",
+    "application/hl7-v2",
+    "text/",
+    "application/javascript",
+    "image/svg+xml",
+)
 
 
 class Compress:

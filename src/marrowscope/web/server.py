@@ -89,8 +89,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(app: FastAPI, settings: StationSettings, *, ready: Callable[[], None] = lambda: None) -> Server:
-    """A server for this app; `run(sockets=[listen(settings)])` runs it until a signal or `should_exit`."""
+def make_server(
+    app: FastAPI,
+    settings: StationSettings,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    end_streams: Callable[[], None] | None = None,
+) -> Server:
+    """A server for this app; `run(sockets=[listen(settings)])` runs it until a signal or `should_exit`.
+
+    end_streams: ends what would keep connections open; left out, the microscope of the station that the app is of.
+    """
     tls: dict[str, Any] = {}
     if settings.tls:
         tls = {"ssl_certfile": str(settings.tls_cert), "ssl_keyfile": str(settings.tls_key)}
@@ -106,4 +115,4 @@ def make_server(app: FastAPI, settings: StationSettings, *, ready: Callable[[], 
         timeout_graceful_shutdown=GRACE_S,
         **tls,
     )
-    return Server(config, end_streams=app.state.services.microscope.stop, ready=ready)
+    return Server(config, end_streams=end_streams or app.state.services.microscope.stop, ready=ready)

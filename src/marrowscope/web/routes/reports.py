@@ -23,8 +23,10 @@ TYPES = {
     ReportFormat.JSON: "application/json",
     ReportFormat.CSV: "text/csv",
     ReportFormat.FHIR: "application/fhir+json",
+    ReportFormat.HL7: "application/hl7-v2",
+    ReportFormat.DICOM_SR: "application/dicom",
 }
-_SUFFIX = {ReportFormat.FHIR: "fhir.json"}
+_SUFFIX = {ReportFormat.FHIR: "fhir.json", ReportFormat.DICOM_SR: "dcm"}
 
 
 def _documents(*types: str) -> dict[int | str, dict[str, Any]]:
