@@ -47,3 +47,11 @@ def test_a_field_goes_from_jpeg_to_json_in_every_runtime(tmp_path):
     assert "demo torch" in said.stdout
     assert "left out" not in said.stdout
     assert (tmp_path / "field.json").is_file()
+
+
+def test_the_paper_estimate_is_what_its_script_says():
+    from benchmarks.scale import tables
+
+    page = (BENCHMARKS.parent / "docs" / "scale.md").read_text(encoding="utf-8")
+    for table in tables().split("\n\n"):
+        assert table.strip() in page

@@ -44,6 +44,8 @@ def test_the_commands_are_those_promised() -> None:
         "ablate",
         "calibrate",
         "regions",
+        "centres",
+        "drift",
         "smear",
         "smear-slide",
         "export",

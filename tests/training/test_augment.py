@@ -230,6 +230,32 @@ def test_no_strength_of_colour_is_no_change():
     np.testing.assert_array_equal(augment(field, boxes_of(), only, np.random.default_rng(0)).image, field)
 
 
+def test_more_stain_darkens_cells_and_leaves_the_glass_and_the_boxes():
+    field, boxes = np.full((40, 60, 3), 255, np.uint8), boxes_of([3, 5, 40, 30])
+    field[10:20, 10:20] = (70, 40, 140)
+    only = Augmentation(horizontal_flip=0, stain=1, stain_strength=0.3)
+    seen = [augment(field, boxes, only, np.random.default_rng(seed)) for seed in range(40)]
+    cells = np.array([s.image[15, 15] for s in seen], float)
+    assert (cells.std(axis=0) > 4).all()
+    assert (np.abs(cells.mean(axis=0) - (70, 40, 140)) < 12).all()
+    assert all((s.image[0, 0] == 255).all() and np.array_equal(s.boxes, boxes) for s in seen)
+
+
+def test_no_strength_of_stain_is_no_change():
+    field = noisy_field()
+    only = Augmentation(horizontal_flip=0, stain=1, stain_strength=0)
+    done = augment(field, boxes_of(), only, np.random.default_rng(0)).image
+    assert np.abs(done.astype(int) - field).max() <= 1
+
+
+def test_stain_moves_no_other_chance_of_a_sample():
+    field, strong = noisy_field(), {"noise": 1, "rotation": 1, "colour": 1}
+    plain = augment(field, boxes_of(), Augmentation(**strong), np.random.default_rng(3)).image
+    with_none = Augmentation(**strong, stain=1, stain_strength=0)
+    stained = augment(field, boxes_of(), with_none, np.random.default_rng(3)).image
+    assert np.abs(plain.astype(int) - stained).max() <= 2
+
+
 def test_one_option_does_not_move_the_chance_of_another():
     field, boxes = noisy_field(), boxes_of([60, 40, 90, 75])
     turned = Augmentation(horizontal_flip=0.5, rotation=1)
@@ -254,7 +280,7 @@ def test_the_papers_five_each_happen_half_the_time():
     flipped = [augment(noisy_field(), corner, flips, np.random.default_rng(s)).boxes[0, 0] == 70 for s in range(400)]
     assert 150 < sum(flipped) < 250
     assert [PAPER.horizontal_flip, PAPER.vertical_flip, PAPER.rotation, PAPER.translation, PAPER.noise] == [0.5] * 5
-    assert [PAPER.scaling, PAPER.colour] == [0, 0]
+    assert [PAPER.scaling, PAPER.colour, PAPER.stain] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

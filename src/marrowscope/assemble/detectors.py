@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marrowscope.cells.adjusted import Confusion
+from marrowscope.cells.fields_seen import FieldsSeen
 from marrowscope.detect.detector import Detector
 from marrowscope.errors import BadCheckpoint, BadInput
 
@@ -34,7 +35,7 @@ class OpenedDetector:
     """A detector, the score from which its detections count (chosen on validation), and where it came from.
 
     confusion: how it names cells when counted at that score, where its checkpoint knows (`cells.adjusted`).
-    runtime: what computes, in words.
+    runtime: what computes, in words. fields_seen: what fields looked like in its training, where its checkpoint knows.
     """
 
     detector: Detector
@@ -42,6 +43,7 @@ class OpenedDetector:
     path: Path
     runtime: str
     confusion: Confusion | None = None
+    fields_seen: FieldsSeen | None = None
 
 
 def checkpoint_path(name: str | Path) -> Path:
@@ -88,7 +90,9 @@ def open_detector(
     in_torch = chosen == "torch"
     opened = _in_torch(checkpoint, choose_device(device)) if in_torch else _in_graphs(checkpoint, path, chosen)
     detector = FieldDetector(opened, checkpoint.traits)
-    return OpenedDetector(detector, checkpoint.score_threshold, path, opened.name, checkpoint.confusion)
+    return OpenedDetector(
+        detector, checkpoint.score_threshold, path, opened.name, checkpoint.confusion, checkpoint.fields_seen
+    )
 
 
 def _in_torch(checkpoint: "Checkpoint", device: str) -> "Runtime":

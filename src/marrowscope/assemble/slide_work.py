@@ -16,8 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from socket import gethostname
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from marrowscope.assemble.detectors import OpenedDetector, open_detector, use_threads
 from marrowscope.assemble.slides import open_slide
@@ -61,7 +62,6 @@ class SlideJob:
 def prepare(job: SlideJob) -> SlidePlan:
     """Open the slide and the detector, and settle all that decides what is found. BadSlide, BadCheckpoint, BadInput."""
     from marrowscope.detect.field_detector import FieldDetector
-    from marrowscope.model.checkpoint import WEIGHTS
 
     opened = _detector(job.model, job.device, job.runtime)
     detector = opened.detector
@@ -71,7 +71,6 @@ def prepare(job: SlideJob) -> SlidePlan:
     width, height = slide.levels[0].width, slide.levels[0].height
     places = _places(slide, job)
     look = find_look(slide, detector, places, um_per_px=job.um_per_px, network_px=job.network_px)
-    weights = opened.path / WEIGHTS if opened.path.is_dir() else opened.path
     own_score = job.score is None or job.score == opened.score_threshold
     return SlidePlan(
         slide.name,
@@ -83,7 +82,7 @@ def prepare(job: SlideJob) -> SlidePlan:
         opened.score_threshold if job.score is None else job.score,
         cell_px(detector.traits) / look.scale.network_px,
         detector.taxonomy,
-        {"checkpoint": job.model, "weights": sha256_of(weights), "runtime": opened.runtime},
+        _identity(job.model, job.device, job.runtime),
         opened.confusion if own_score else None,  # it is that of the checkpoint's own threshold
     )
 
@@ -91,6 +90,17 @@ def prepare(job: SlideJob) -> SlidePlan:
 def look(job: SlideJob, plan: SlidePlan, batch: Batch) -> Looked:
     """What a batch gives: the same wherever and however often it is asked. BadSlide where the slide is damaged."""
     return look_batch(_slide(job), _at_scale(job, plan), plan, batch)
+
+
+def look_elsewhere(job: SlideJob, plan: SlidePlan, batch: Batch) -> Looked:
+    """`look` on a machine that may hold other weights under the same path. BadInput where it does."""
+    here = _identity(job.model, job.device, job.runtime)
+    if here != plan.model:
+        raise BadInput(
+            f"{job.model} on {gethostname()} is not the model that this slide is looked at with ({here} there, "
+            f"{dict(plan.model)} asked). Give all machines the same checkpoint and the same runtimes."
+        )
+    return look(job, plan, batch)
 
 
 def _places(slide: WholeSlide, job: SlideJob) -> list[Rectangle]:
@@ -113,12 +123,32 @@ def _detector(model: str, device: str, runtime: str) -> OpenedDetector:
     return open_detector(model, device=device, runtime=runtime, fields_in_one=FIELDS_IN_TILE * CROWDED)
 
 
+@lru_cache(maxsize=1)
+def _identity(model: str, device: str, runtime: str) -> dict[str, Any]:
+    """What tells this detector from any other."""
+    from marrowscope.model.checkpoint import WEIGHTS
+
+    opened = _detector(model, device, runtime)
+    weights = opened.path / WEIGHTS if opened.path.is_dir() else opened.path
+    return {"checkpoint": model, "weights": sha256_of(weights), "runtime": opened.runtime}
+
+
 def _at_scale(job: SlideJob, plan: SlidePlan) -> Detector:
     from marrowscope.detect.field_detector import FieldDetector
 
     detector = _detector(job.model, job.device, job.runtime).detector
     assert isinstance(detector, FieldDetector)  # noqa: S101 (prepare saw to it)
     return detector.at(plan.look.scale.network_px)
+
+
+class Engine(Protocol):
+    """Where the work is done. It gives the same wherever that is."""
+
+    def prepare(self, job: SlideJob) -> SlidePlan:
+        """What is looked at, with what."""
+
+    def work(self, job: SlideJob, plan: SlidePlan) -> Work:
+        """For `run_slide`."""
 
 
 class LocalEngine:

@@ -9,10 +9,12 @@ from typer.core import TyperGroup
 from marrowscope.cli.ablate import ablate
 from marrowscope.cli.archive import archive
 from marrowscope.cli.calibrate import calibrate
+from marrowscope.cli.centres import centres
 from marrowscope.cli.data import data
 from marrowscope.cli.demo import demo
 from marrowscope.cli.detect import detect
 from marrowscope.cli.doctor import doctor
+from marrowscope.cli.drift import drift
 from marrowscope.cli.evaluate import evaluate
 from marrowscope.cli.export import export
 from marrowscope.cli.label_studio import label_studio
@@ -107,6 +109,8 @@ app.command()(detect)
 app.command()(slides)
 app.command()(ablate)
 app.command()(calibrate)
+app.command()(centres)
+app.command()(drift)
 app.add_typer(data, name="data")
 app.command()(regions)
 app.command()(smear)

@@ -21,6 +21,7 @@ def calibrate(
     """Fit scores to the truth of labelled fields: class by class, so that of detections scored .8, 80 % are right.
 
     The threshold is chosen anew, and the confusion of the classes is kept, by which `detect` corrects differentials.
+    So is what these fields look like, by which `drift` and `detect` notice others.
     Training does the same by itself; this is for other fields, or for a checkpoint of an older version.
 
     \b
@@ -33,6 +34,7 @@ def calibrate(
     from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.cli.evaluate import detect_split
     from marrowscope.detect.field_detector import FieldDetector
+    from marrowscope.detect.watched import Watched
     from marrowscope.errors import BadInput
     from marrowscope.evaluation.calibration import apply_calibration
     from marrowscope.evaluation.matching import pool_fields
@@ -46,8 +48,9 @@ def calibrate(
     if not isinstance(opened.detector, FieldDetector):
         raise BadInput(f"{checkpoint}: is a saved run and has no scores of its own to calibrate. Give a checkpoint.")
     bare = FieldDetector(opened.detector.runtime, replace(opened.detector.traits, calibration=None))
-    _, pairs = detect_split(terminal, replace(opened, detector=bare), data, split, skip_bad=skip_bad)
-    made = calibrated(load_checkpoint(opened.path), pairs)
+    watched = Watched(bare, opened.score_threshold)
+    _, pairs = detect_split(terminal, replace(opened, detector=watched), data, split, skip_bad=skip_bad)
+    made = calibrated(replace(load_checkpoint(opened.path), fields_seen=watched.seen()), pairs)
     if made.calibration is None:
         raise BadInput(f"{data}: nothing was detected in split '{split}', so there is nothing to calibrate by.")
     make_folder(out)

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marrowscope.cli.stain import Stain, StainChoice, StainReference
 from marrowscope.cli.terminal import Device, Quiet, Runtime, Terminal, Threads
 
 if TYPE_CHECKING:
     from marrowscope.cells.adjusted import AdjustedDifferential
     from marrowscope.cells.differential import Differential
+    from marrowscope.cells.fields_seen import FieldsSeen
     from marrowscope.detect.outputs import Format
 
 SOME_FAILED = 1
@@ -35,6 +37,8 @@ def detect(
         typer.Option(min=0, max=1, help="Leave out detections below this; else the checkpoint's own threshold."),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Read folders with all below them.")] = False,
+    stain: Stain = "none",
+    stain_reference: StainReference = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
     threads: Threads = 0,
@@ -50,6 +54,7 @@ def detect(
       marrowscope detect runs/first/best field_001.jpg field_002.jpg --out found
       marrowscope detect real my_slides --out found
       marrowscope detect demo smear_folder --recursive --format json,geojson --out found
+      marrowscope detect real their_slides --stain reinhard --stain-reference my_fields/JPEGImages --out found
       find . -name '*.jpg' | marrowscope detect runs/first/best - --out found --no-overlay
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.detect.sources import find_images
@@ -64,19 +69,22 @@ def detect(
         return
     from marrowscope.assemble.detectors import open_detector, use_threads
     from marrowscope.detect.run import detect_paths
+    from marrowscope.detect.watched import Watched
 
     use_threads(threads)
     opened = open_detector(checkpoint, device=device, runtime=runtime)
+    detector = StainChoice(stain, stain_reference).over(opened, images)
+    watched = Watched(detector, opened.score_threshold)
     with terminal.progress("detecting", "pictures") as advance:
         run = detect_paths(
-            opened.detector,
+            detector if opened.fields_seen is None else watched,
             images,
             out,
             formats=chosen,
             score=opened.score_threshold if score is None else score,
             overlay=overlay,
             confusion=opened.confusion if score is None else None,  # it is that of the checkpoint's own threshold
-            about={"checkpoint": checkpoint, "runtime": opened.runtime},
+            about={"checkpoint": checkpoint, "runtime": opened.runtime} | ({} if stain == "none" else {"stain": stain}),
             progress=advance,
         )
     tell_differential(terminal, run.differential, run.adjusted)
@@ -84,12 +92,23 @@ def detect(
     terminal.say(f"{run.cells} cells in {run.fields} pictures{rate}, by {opened.runtime}")
     terminal.say(f"  {out / 'detections.json'}     every cell; also {', '.join(chosen) or 'nothing else'}")
     terminal.say(f"  {out / 'differential.md'}     the differential, from detections that no person has reviewed")
+    if opened.fields_seen is not None and run.fields:
+        tell_drift(terminal, opened.fields_seen, watched.seen())
     if overlay and run.fields:
         terminal.say(f"  {out / 'overlays'}     the pictures with boxes and names")
     if run.failed:
         # Each was named in the log as it was met.
         terminal.warn(f"{run.failed} of {len(images)} pictures could not be read and were skipped.")
         raise typer.Exit(SOME_FAILED)
+
+
+def tell_drift(terminal: Terminal, seen: "FieldsSeen", incoming: "FieldsSeen") -> None:
+    """A warning where the pictures are unlike those of training."""
+    from marrowscope.evaluation.drift import drift
+
+    report = drift(seen, incoming)
+    if report.alarm:
+        terminal.warn(f"{report.verdict()}. `marrowscope drift` shows by how much.")
 
 
 def _formats(text: str) -> list["Format"]:

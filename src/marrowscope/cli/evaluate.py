@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from marrowscope.cli.stain import Stain, StainChoice, StainReference
 from marrowscope.cli.terminal import Device, Quiet, Runtime, SkipBad, Terminal, Threads, make_folder
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def evaluate(
     pairs: Annotated[
         Path | None, typer.Option(help="Remake everything from a saved pairs.npz, without model and images.")
     ] = None,
+    stain: Stain = "none",
+    stain_reference: StainReference = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
     threads: Threads = 0,
@@ -79,7 +82,8 @@ def evaluate(
             raise BadInput("give CHECKPOINT and DATA, or --pairs FILE. See `marrowscope evaluate --help`.")
         use_threads(threads)
         opened = open_detector(checkpoint, device=device, runtime=runtime)
-        fields, found = detect_split(terminal, opened, data, split, skip_bad=skip_bad)
+        choice = StainChoice(stain, stain_reference)
+        fields, found = detect_split(terminal, opened, data, split, skip_bad=skip_bad, stain=choice)
         threshold, run = opened.score_threshold if threshold is None else threshold, run_name(checkpoint)
         save_pairs(out / PAIRS, found)
     result = measure(found, threshold=threshold, bootstrap=bootstrap)
@@ -120,7 +124,13 @@ def _saved_threshold(terminal: Terminal, pairs: Path) -> float | None:
 
 
 def detect_split(
-    terminal: Terminal, opened: "OpenedDetector", data: Path, split: str, *, skip_bad: bool
+    terminal: Terminal,
+    opened: "OpenedDetector",
+    data: Path,
+    split: str,
+    *,
+    skip_bad: bool,
+    stain: StainChoice = StainChoice(),  # noqa: B008 (frozen)
 ) -> tuple[Sequence["LabelledField"], list["EvaluatedField"]]:
     """The fields of a split, and what the detector says of them. BadInput where no field can be used."""
     from marrowscope.cli.fields import read_for_evaluation
@@ -138,6 +148,7 @@ def detect_split(
     if unknown:
         cells = ", ".join(f"{n} {label}" for label, n in sorted(unknown.items()))
         terminal.say(f"left out {cells}: no class of the checkpoint", style="yellow")
+    detector = stain.over(opened, [field.image_path for field in fields])
     done = 0
     with terminal.progress("detecting", "fields") as advance:
 
@@ -146,7 +157,7 @@ def detect_split(
             done += 1
             advance(done, len(fields))
 
-        found = detect_labelled(opened.detector, fields, on_field=on_field)
+        found = detect_labelled(detector, fields, on_field=on_field)
     terminal.say(f"computed by {opened.runtime}")
     return fields, found
 

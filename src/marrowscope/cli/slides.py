@@ -1,5 +1,6 @@
 """`marrowscope slides`: cells of whole slides, in tiles, as tables and files for QuPath."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,7 +9,7 @@ import typer
 from marrowscope.cli.terminal import Device, Quiet, Runtime, Terminal, make_folder
 
 if TYPE_CHECKING:
-    from marrowscope.assemble.slide_work import LocalEngine, SlideJob
+    from marrowscope.assemble.slide_work import Engine, SlideJob
     from marrowscope.detect.slide_exports import SlideFormat
     from marrowscope.detect.slide_run import SlidePlan, SlideSummary
 
@@ -39,11 +40,22 @@ def slides(
         float | None,
         typer.Option(min=0.01, max=4, help="Pixels of the network a pixel of the slide; else told from its cells."),
     ] = None,
-    engine: Annotated[Literal["local"], typer.Option(help="Where tiles are looked at: processes of this machine.")] = (
-        "local"
-    ),
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where tiles are looked at: processes of this machine, or a Ray cluster."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --engine ray: host:6379 of the cluster of this machine, ray://host:10001 of another, or auto; "
+            "else a cluster is begun here."
+        ),
+    ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="Worker processes, one core each; 0 takes every core, or one for --device cuda.")
+        int,
+        typer.Option(
+            min=0, help="Worker processes, one core each; 0 takes every core, or one a GPU for --device cuda."
+        ),
     ] = 0,
     device: Device = "auto",
     runtime: Runtime = "auto",
@@ -63,6 +75,7 @@ def slides(
       marrowscope slides smear.svs --out found --format geojson
       marrowscope slides night_of_slides --out found --model runs/first/best --regions 40
       marrowscope slides smear.tif --out found --um-per-px 0.1 --workers 4
+      marrowscope slides night_of_slides --out found --engine ray --address head:6379
       marrowscope slides night_of_slides --out found --dry-run
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble.slides import find_slides
@@ -75,14 +88,14 @@ def slides(
         for path in found:
             terminal.say(f"  {path}")
         return
-    from marrowscope.assemble.slide_work import LocalEngine, SlideJob, default_workers
+    from marrowscope.assemble.slide_work import SlideJob
     from marrowscope.detect.sources import unique_names
     from marrowscope.errors import BadSlide
 
     make_folder(out)
     names = unique_names(found)
     failed = 0
-    with LocalEngine(workers or default_workers(device)) as running:
+    with _engine(engine, address, workers, device) as running:
         for path, name in zip(found, names, strict=True):
             job = SlideJob(str(path), model, device, runtime, score, um_per_px, scale, regions)
             try:
@@ -95,9 +108,23 @@ def slides(
         raise typer.Exit(SOME_FAILED)
 
 
+def _engine(name: str, address: str | None, workers: int, device: str) -> AbstractContextManager["Engine"]:
+    from marrowscope.errors import BadInput
+
+    if name == "ray":
+        from marrowscope.assemble.ray_engine import RayEngine
+
+        return RayEngine(address, workers=workers, device=device)
+    if address is not None:
+        raise BadInput("--address is that of a Ray cluster. Add --engine ray.")
+    from marrowscope.assemble.slide_work import LocalEngine, default_workers
+
+    return LocalEngine(workers or default_workers(device))
+
+
 def _one_slide(
     terminal: Terminal,
-    engine: "LocalEngine",
+    engine: "Engine",
     job: "SlideJob",
     folder: Path,
     formats: list["SlideFormat"],

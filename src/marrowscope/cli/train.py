@@ -161,11 +161,13 @@ def tell(terminal: Terminal, recipe: "Recipe", data: "TrainingData", device: str
         "specimen": f"a fifth held out, whole specimens (seed {recipe.seed}); kept in split.json",
     }
     terminal.say(how[data.split])
-    steps = math.ceil(len(data.training) / (recipe.batch_size * recipe.accumulate))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = math.ceil(len(data.training) / (recipe.batch_size * recipe.accumulate * processes))
+    several = f", {processes} processes" if processes > 1 else ""
     width, height = recipe.model.input_size
     terminal.say(
         f"recipe {recipe.name}: {recipe.model.trunk}, {recipe.model.loss} loss, input {width} x {height}, "
-        f"{recipe.epochs} epochs of {steps} steps, on {device}"
+        f"{recipe.epochs} epochs of {steps} steps, on {device}{several}"
     )
 
 

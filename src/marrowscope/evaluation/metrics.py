@@ -53,20 +53,34 @@ def evaluate(
     very fields, which flatters them: choose on validation fields (`choose_threshold`) and give it here.
     bootstrap: draws for the intervals; 0 leaves them out.
     """
+    return evaluate_with_draws(
+        pairs, threshold=threshold, bootstrap=bootstrap, seed=seed, max_detections=max_detections
+    )[0]
+
+
+def evaluate_with_draws(
+    pairs: Sequence[EvaluatedField],
+    *,
+    threshold: float | Sequence[float] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    max_detections: int = MAX_DETECTIONS,
+) -> tuple[Evaluation, Floats]:
+    """As `evaluate`, and METRICS of every class in every draw, (classes, 6, draws): for differences of evaluations."""
     pool = pool_fields(pairs, max_detections=max_detections)
     if threshold is None:
         threshold = choose_threshold(pairs, max_detections=max_detections).score
     thresholds = _one_per_class(threshold, pool.taxonomy)
     counted = pool.score >= np.asarray(thresholds, np.float32)[pool.label]
     weights = draw_weights(pool.field_count, bootstrap, seed) if bootstrap else None
-    classes, ranked = _measure(pool, pool.select(counted), weights)
+    classes, ranked, drawn = _measure(pool, pool.select(counted), weights)
     scheme, index = pool.taxonomy.lineage_scheme()
-    lineages, _ = _measure(
+    lineages, _, _ = _measure(
         pool.relabelled(scheme, index).best_of_each(max_detections),
         pool.select(counted).relabelled(scheme, index).best_of_each(max_detections),
         weights,
     )
-    return Evaluation(
+    whole = Evaluation(
         pool.field_count,
         thresholds,
         classes,
@@ -77,6 +91,7 @@ def evaluate(
         seed,
         reliability(judge(pool), len(pool.taxonomy)),
     )
+    return whole, drawn
 
 
 def confusion_matrix(pool: Pool) -> Ints:
@@ -97,8 +112,8 @@ def confusion_matrix(pool: Pool) -> Ints:
     return matrix
 
 
-def _measure(pool: Pool, above: Pool, weights: Floats | None) -> tuple[Scores, tuple[RankedClass, ...]]:
-    """Scores of all detections (AP) and of those above the threshold (the rest), and the full ranking."""
+def _measure(pool: Pool, above: Pool, weights: Floats | None) -> tuple[Scores, tuple[RankedClass, ...], Floats]:
+    """Scores of all detections (AP) and of those above the threshold (the rest), the full ranking, and the draws."""
     ranked = rank_classes(pool, match_within_class(pool, coco_iou_thresholds()))
     cut = rank_classes(above, match_within_class(above, np.asarray([0.5])))
     fields, classes = pool.field_count, len(pool.taxonomy)
@@ -111,13 +126,14 @@ def _measure(pool: Pool, above: Pool, weights: Floats | None) -> tuple[Scores, t
     precisions = average_precisions(ranked)
     columns = (precisions[:, 0], average_precisions(cut)[:, 0], precisions.mean(axis=1))
     values = np.stack([*_operating_point(hits.sum(1), claims.sum(1), positives.sum(1)), *columns], axis=1)
-    intervals = None
+    intervals, drawn = None, np.empty((classes, len(METRICS), 0))
     if weights is not None:
         by_iou = [weighted_average_precisions(ranked, t, weights) for t in range(precisions.shape[1])]
         columns = (by_iou[0], weighted_average_precisions(cut, 0, weights), np.mean(by_iou, axis=0))
         drawn = np.stack([*_operating_point(hits @ weights, claims @ weights, positives @ weights), *columns], axis=1)
         intervals = interval(np.concatenate([drawn, mean_over_classes(drawn)[None]]))
-    return Scores(pool.taxonomy, values, positives.sum(1), claims.sum(1).astype(np.int64), intervals), ranked
+    scores = Scores(pool.taxonomy, values, positives.sum(1), claims.sum(1).astype(np.int64), intervals)
+    return scores, ranked, drawn
 
 
 def _operating_point(hits: Floats, claims: Floats, positives: Floats | Ints) -> tuple[Floats, Floats, Floats]:

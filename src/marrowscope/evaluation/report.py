@@ -53,7 +53,7 @@ def write_report(folder: Path, evaluation: Evaluation, *, run: str = "this model
     }
     if evaluation.reliability is not None:
         pictures["reliability"] = plot_reliability(evaluation.reliability)
-    _write(folder, tables, pictures)
+    write_tables_and_pictures(folder, tables, pictures)
     write_atomically(folder / "confusion.csv", confusion_csv(evaluation))
     write_atomically(folder / "curves.json", _json(_curves(evaluation)))
     write_atomically(folder / "report.md", _page(f"Evaluation of {run}", evaluation, tables, pictures))
@@ -64,7 +64,7 @@ def write_report(folder: Path, evaluation: Evaluation, *, run: str = "this model
 def write_comparison(folder: Path, evaluations: Mapping[str, Evaluation]) -> None:
     """Write runs side by side: comparison.{md,csv,json}, figure2 and curves_by_class with a line for each run."""
     pictures = {"figure2": plot_curves(evaluations), "curves_by_class": plot_class_curves(evaluations)}
-    _write(Path(folder), {"comparison": compare(evaluations)}, pictures)
+    write_tables_and_pictures(Path(folder), {"comparison": compare(evaluations)}, pictures)
 
 
 def read_report(folder: Path) -> Evaluation:
@@ -136,7 +136,8 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write(folder: Path, tables: Mapping[str, Table], pictures: Mapping[str, Figure]) -> None:
+def write_tables_and_pictures(folder: Path, tables: Mapping[str, Table], pictures: Mapping[str, Figure]) -> None:
+    """Each table as .md, .csv and .json, each picture as .png and .svg."""
     for name, table in tables.items():
         write_atomically(folder / f"{name}.md", table.to_markdown())
         write_atomically(folder / f"{name}.csv", table.to_csv())

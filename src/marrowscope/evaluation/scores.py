@@ -31,7 +31,8 @@ class Estimate:
             return "-"
         if self.low is None or self.high is None:
             return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.2f}-{self.high:.2f})"
+        to = " to " if self.low < 0 else "-"
+        return f"{self.value:.3f} ({self.low:.2f}{to}{self.high:.2f})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from marrowscope import __version__
 from marrowscope.cells.adjusted import Confusion
 from marrowscope.cells.calibration import Calibration
+from marrowscope.cells.fields_seen import FieldsSeen
 from marrowscope.cells.files import replacing
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.errors import BadCheckpoint, MarrowscopeError
@@ -44,7 +45,8 @@ class Checkpoint:
     recipe: the whole training recipe as plain values, for the record. score_threshold: chosen on validation (see
     `training.calibrating`), in calibrated scores where there is a calibration. metrics: the validation figures of
     `epoch`. scale, reader, calibration: see `Traits`. confusion: how validation cells were named when counted at the
-    threshold (see `cells.adjusted`); None where that was not kept.
+    threshold (see `cells.adjusted`). fields_seen: what fields looked like in training (see `cells.fields_seen`). Each
+    is None where it was not kept.
     """
 
     weights: Mapping[str, Tensor]
@@ -60,6 +62,7 @@ class Checkpoint:
     reader: ReaderRecipe | None = None
     calibration: Calibration | None = None
     confusion: Confusion | None = None
+    fields_seen: FieldsSeen | None = None
 
     @property
     def traits(self) -> Traits:
@@ -82,6 +85,7 @@ class Checkpoint:
             "reader": self.reader and self.reader.model_dump(),
             "calibration": self.calibration and self.calibration.to_dict(),
             "confusion": self.confusion,
+            "fields_seen": self.fields_seen and self.fields_seen.to_dict(),
         }
 
     @classmethod
@@ -102,6 +106,7 @@ class Checkpoint:
                 reader=_read(header, "reader", ReaderRecipe.model_validate),
                 calibration=_read(header, "calibration", Calibration.from_dict),
                 confusion=_read(header, "confusion", _counts),
+                fields_seen=_read(header, "fields_seen", FieldsSeen.from_dict),
             )
         except (KeyError, ValidationError, TypeError, ValueError, MarrowscopeError) as e:
             raise BadCheckpoint(

@@ -78,6 +78,8 @@ class ModelRecipe(BaseModel):
     """`ranked`: sigmoid scores, all anchors and proposals, Eq. 10-14. `softmax`: Eq. 1, 8, 9 with sampling."""
     ranked_stages: Literal["both", "second"] = "both"
     """Rank proposals as well, or the second stage alone, with the RPN of Eq. 8."""
+    ranking_scope: Literal["process", "all processes"] = "process"
+    """Whose fields share one ranking where several processes train: each process's own, or those of all in a step."""
     sort_weight: float = Field(0.5, ge=0)
     """Lambda of Eq. 13-14: 1 is Rank & Sort, 0 ranking alone."""
     step_width: float = Field(0.5, ge=0)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from marrowscope.model.config import ModelRecipe
+from marrowscope.model.processes import ranked_together
 from marrowscope.model.ranksort import rank_sort_loss
 
 IGNORED_OVERLAP = 0.5
@@ -38,6 +39,7 @@ def ranked_box_loss(recipe: ModelRecipe, decoded: Tensor, truth: Tensor, scores:
     """Box loss of the positives, a scalar, and their IoU (n,), detached.
 
     decoded, truth: (n, 4). scores: (n,) logits of the positives; sigmoid of them weighs each box, detached.
+    Where several processes rank together, the mean is over the positives of all; gradients as in `processes.py`.
     """
     ious = paired_iou(decoded.detach(), truth)
     if recipe.box_loss == "giou":
@@ -47,7 +49,12 @@ def ranked_box_loss(recipe: ModelRecipe, decoded: Tensor, truth: Tensor, scores:
         size = torch.cat([truth[:, 2:] - truth[:, :2]] * 2, dim=1).clamp(min=1)
         each = torch.nn.functional.smooth_l1_loss(decoded / size, truth / size, beta=1 / 9, reduction="none").sum(1)
     weight = scores.detach().float().sigmoid()
-    return (each * weight).sum() / weight.sum().clamp(min=1e-6), ious
+    together = ranked_together(recipe)
+    error = (each * weight).sum()
+    errors, weights = together.summed(torch.stack((error.detach(), weight.sum())))
+    weights = weights.clamp(min=1e-6)
+    own = error * together.count / weights
+    return own + (errors / weights - own).detach(), ious
 
 
 def ranked_losses(
@@ -60,7 +67,13 @@ def ranked_losses(
     flat = logits.new_zeros(len(logits), dtype=torch.float32)
     flat[positive] = ious if recipe.sort_target == "iou" else 1.0
     ranked = rank_sort_loss(
-        logits, flat, positive, ignore=ignore, sort_weight=recipe.sort_weight, step_width=recipe.step_width
+        logits,
+        flat,
+        positive,
+        ignore=ignore,
+        sort_weight=recipe.sort_weight,
+        step_width=recipe.step_width,
+        together=ranked_together(recipe),
     )
     if recipe.box_weight == "balanced":
         weight = ranked.total.detach() / box.detach().clamp(min=1e-6)

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from marrowscope.errors import TrainingDiverged
+from marrowscope.model.processes import ALONE, Processes
 
 Array = NDArray[np.float64]
 
@@ -53,6 +54,7 @@ def rank_sort_loss(
     ignore: Tensor | None = None,
     sort_weight: float = 0.5,
     step_width: float = 0.5,
+    together: Processes = ALONE,
 ) -> RankSortLoss:
     """General score ranking loss over everything one batch proposes (paper Eq. 10-14).
 
@@ -60,6 +62,8 @@ def rank_sort_loss(
     ious: (M,) IoU of the decoded box with its cell, a constant here; read only where `positive`, and may be 0 there.
     positive: (M,) bool; the rest are negatives, except where `ignore` (M,) bool, which wins over `positive`.
     sort_weight: λ; 1 gives Rank & Sort, 0 ranks without sorting. step_width: d, in logits; 0 or at least 1e-6.
+    together: the processes whose entries are ranked in one list with these, each of which must call this. Values are
+    those of the whole list; the gradient is that of one's own entries, times the number of processes (`processes.py`).
 
     No positive: the loss is 0, its gradient 0, still attached to `logits`. Raises ValueError for tensors that do not
     fit together, TrainingDiverged for a logit that takes part and is not finite.
@@ -68,7 +72,9 @@ def rank_sort_loss(
     with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
         scores = logits.detach()
         scores = scores if scores.dtype == torch.float64 else scores.float()
-        ranking, sorting, update = _errors_and_update(scores, ious.detach(), positive, ignore, sort_weight, step_width)
+        ranking, sorting, update = _errors_and_update(
+            scores, ious.detach(), positive, ignore, sort_weight, step_width, together
+        )
         values = scores.new_tensor((ranking + sort_weight * sorting, ranking, sorting))
     total: Tensor = _IdentityUpdate.apply(logits, values[0], update)
     return RankSortLoss(total, values[1], values[2])
@@ -92,27 +98,38 @@ class _IdentityUpdate(torch.autograd.Function):
 
 
 def _errors_and_update(
-    scores: Tensor, ious: Tensor, positive: Tensor, ignore: Tensor | None, sort_weight: float, step_width: float
+    scores: Tensor,
+    ious: Tensor,
+    positive: Tensor,
+    ignore: Tensor | None,
+    sort_weight: float,
+    step_width: float,
+    together: Processes,
 ) -> tuple[float, float, Tensor]:
     """Mean ranking error, mean sorting error, and the update of all M scores, in the dtype of `scores`."""
     where_positive = _true_indices(positive if ignore is None else positive & ~ignore)
     where_not_negative = where_positive if ignore is None else _true_indices(positive | ignore)
     scores = _finite(scores, ignore)
-    count = len(where_positive)
+    mine = torch.stack([values.index_select(0, where_positive).double() for values in (scores, ious)])
+    everybodys, first = together.gathered(mine)
+    count = everybodys.shape[1]
     if count == 0:
         return 0.0, 0.0, torch.zeros_like(scores)
 
     # All that has the length of the positives is float64 on the CPU: too little to be worth a kernel launch a step.
-    logits_of_positives = _float64(scores.index_select(0, where_positive))
-    order = logits_of_positives.argsort(kind="stable")
-    own, ious_of_positives = logits_of_positives[order], _float64(ious.index_select(0, where_positive))[order]
+    logits_and_ious = everybodys.cpu().numpy()
+    order = logits_and_ious[0].argsort(kind="stable")
+    own, ious_of_positives = logits_and_ious[:, order]
     if not np.isfinite(ious_of_positives).all():
         raise TrainingDiverged("ranking loss: the IoU of a positive is not finite. Look for broken predicted boxes.")
     positive_rank, sorting_error, sorting_update = _sort_positives(own, ious_of_positives, step_width)
-    ranking_error, update = _rank_against_negatives(scores, where_not_negative, own, positive_rank, step_width)
+    ranking_error, update = _rank_against_negatives(
+        scores, where_not_negative, own, positive_rank, step_width, together
+    )
     own_update = np.empty_like(own)
     own_update[order] = (sort_weight * sorting_update - ranking_error) / count
-    update.index_copy_(0, where_positive, torch.from_numpy(own_update).to(update))
+    own_update = own_update[first : first + len(where_positive)]
+    update.index_copy_(0, where_positive, torch.from_numpy(own_update).to(update)).mul_(together.count)
     return float(ranking_error.mean()), float(sorting_error.mean()), update
 
 
@@ -157,9 +174,14 @@ def _sort_positives(own: Array, ious: Array, step_width: float) -> tuple[Array, 
 
 
 def _rank_against_negatives(
-    scores: Tensor, where_not_negative: Tensor, own: Array, positive_rank: Array, step_width: float
+    scores: Tensor,
+    where_not_negative: Tensor,
+    own: Array,
+    positive_rank: Array,
+    step_width: float,
+    together: Processes,
 ) -> tuple[Array, Tensor]:
-    """Ranking error of the P positives (sorted), and the update of all M scores, 0 unless negative.
+    """Ranking error of the P positives (sorted, everybody's), and the update of all M scores, 0 unless negative.
 
     One piece usually holds nearly all negatives: below every ramp in a trained detector (the relevance filter), within
     every ramp in a new one. That piece needs no look-up: it is worked on as a whole, and only the rest one by one.
@@ -172,7 +194,7 @@ def _rank_against_negatives(
     near = scores.clamp(bottom, top).index_fill_(0, where_not_negative, bottom)
 
     sample = near[:: len(near) // _SAMPLE | 1].cpu().numpy()
-    main = int(np.bincount(exact_edges.searchsorted(sample, side="right")).argmax()) - 1
+    main = int(np.bincount(exact_edges.searchsorted(sample, side="right"), minlength=2)[1:].argmax())
     low, high = exact_edges[main].item(), exact_edges[main + 1].item() if main + 1 < len(edges) else float("inf")
     where_rest = _indices_outside(near, low, high)
     whole = len(where_rest) < len(near) // 2
@@ -186,6 +208,9 @@ def _rank_against_negatives(
         totals[main] += sum(block.sum(dtype=torch.float64).item() for block in _blocks(along))
         totals[main] -= counts[main + 1 :].sum() * width
 
+    # Of the negatives of other processes these sums are all that counts.
+    sums = together.summed(torch.from_numpy(np.stack((counts, totals))).to(scores.device))
+    counts, totals = sums.cpu().numpy()
     false_positives = knots.false_positives(counts, totals)
     rank = positive_rank + false_positives
     values, slopes = knots.weigh(1 / (rank * len(own)))
@@ -232,11 +257,11 @@ class _Knots:
         self.rounding = (rounded - self.logits) - self.shifts
         return np.concatenate((np.nextafter(rounded[:1], dtype("-inf")), rounded))
 
-    def false_positives(self, counts: NDArray[np.int64], totals: Array) -> Array:
+    def false_positives(self, counts: Array, totals: Array) -> Array:
         """FP of each positive, from how many negatives each piece holds and their summed distance to its lower edge."""
         at_or_above = counts[:0:-1].cumsum()[::-1]
         if self.step_width == 0:
-            return at_or_above.astype(np.float64)
+            return at_or_above
         # hinge[q] = sum over negatives s of max(s - knot q, 0), built from the top knot down.
         hinge = totals[1:] + counts[1:] * self.rounding
         hinge[:-1] += at_or_above[1:] * self.gaps
@@ -321,10 +346,6 @@ def _indices_outside(values: Tensor, low: float, high: float) -> Tensor:
         return ((values < low) | (values >= high)).nonzero().squeeze(1)
     array = values.numpy()
     return torch.from_numpy(np.flatnonzero((array < low) | (array >= high)))
-
-
-def _float64(values: Tensor) -> Array:
-    return values.double().cpu().numpy()
 
 
 def _finite(scores: Tensor, ignore: Tensor | None) -> Tensor:

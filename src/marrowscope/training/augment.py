@@ -1,7 +1,7 @@
 """The paper's five augmentations, in one affine warp of the resized field; the boxes move with the pixels.
 
-Horizontal flip, vertical flip, rotation, translation and Gaussian noise (paper, section 3.2); scaling and colour are
-ours, off unless asked for. The field is resized first and warped once: at 4000 x 3000 the usual order costs some
+Horizontal flip, vertical flip, rotation, translation and Gaussian noise (paper, section 3.2); scaling, colour and stain
+are ours, off unless asked for. The field is resized first and warped once: at 4000 x 3000 the usual order costs some
 seconds a field (`benchmarks/augment.py`).
 
 A cell is round, so its box is turned as the ellipse inscribed in it, not as four corners: turned corners would give a
@@ -25,6 +25,13 @@ from marrowscope.cells.boxes import Boxes, as_boxes
 Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+_AZURE, _EOSIN = (0.50, 0.86, 0.12), (0.52, 0.64, 0.57)
+STAINS = np.column_stack([_AZURE, _EOSIN, np.cross(_AZURE, _EOSIN)])
+"""Optical density in red, green and blue of azure, of eosin and of what neither gives, in columns (3, 3); as Macenko's
+method finds them in May Gruenwald-Giemsa stained blood (`pbc_fields`)."""
+_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 
 
 class _Chance(NamedTuple):
@@ -79,6 +86,10 @@ class Augmentation(BaseModel):
     """Probability of a change of white balance, saturation, contrast and brightness."""
     colour_strength: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Each of those changes is uniform between minus and plus this share (white balance: half of it)."""
+    stain: Probability = 0.0
+    """Probability that another amount of azure, of eosin and of the rest was taken up, as by another batch of stain."""
+    stain_strength: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Each amount is multiplied by a factor uniform between 1 minus and 1 plus this."""
     crowding: Probability = 0.0
     """Probability of laying cells of another field against those of this one (`crowd`)."""
     crowding_cells: Annotated[int, Field(gt=0)] = 6
@@ -127,6 +138,11 @@ def augment(image: Image, boxes: Boxes, augmentation: Augmentation, rng: np.rand
     moved, visible = move_boxes(boxes, matrix, width, height)
     # A whole cell counts as whole for all rounding.
     kept = (visible > 0) & (visible >= augmentation.min_visible - 1e-6)
+    if augmentation.stain:
+        # A stream of its own: samples of recipes without it stay those of earlier versions.
+        happens, *amounts = rng.spawn(1)[0].random(4).tolist()
+        if happens < augmentation.stain:
+            warped = _restain(warped, [1 + augmentation.stain_strength * _signed(amount) for amount in amounts])
     if chance.colour < augmentation.colour:
         warped = _recolour(warped, augmentation.colour_strength, chance)
     if chance.noise < augmentation.noise:
@@ -249,6 +265,13 @@ def _recolour(image: Image, strength: float, chance: _Chance) -> Image:
     offset = 128 * (1 - contrast) + 128 * strength * _signed(chance.brightness)
     linear = contrast * saturate @ np.diag(gains)
     return np.asarray(cv2.transform(image, np.column_stack([linear, np.full(3, offset)])), np.uint8)
+
+
+def _restain(image: Image, amounts: list[float]) -> Image:
+    """The field as if so many times as much azure, eosin and rest were in it (Tellez, IEEE Trans Med Imaging 2018)."""
+    matrix = STAINS @ np.diag(amounts) @ np.linalg.inv(STAINS)
+    through = cv2.exp(cv2.transform(cv2.LUT(image, _DENSITY), -matrix))
+    return np.asarray(cv2.convertScaleAbs(np.minimum(through, 1), alpha=255), np.uint8)
 
 
 def _add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:

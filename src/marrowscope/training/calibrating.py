@@ -1,6 +1,6 @@
 """Set a detector's scores beside the truth of validation fields: probabilities, a threshold among them, the confusion.
 
-All three belong to the detector as a whole, its reader and its magnification included, so they are taken from what
+All belong to the detector as a whole, its reader and its magnification included, so they are taken from what
 `FieldDetector` says without a calibration, and they are stored in the checkpoint together.
 """
 
@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from marrowscope.cells.adjusted import Confusion
 from marrowscope.cells.calibration import Calibration
+from marrowscope.cells.detections import Detections
+from marrowscope.cells.fields_seen import FieldsSeen
 from marrowscope.detect.detector import one_name_per_cell
 from marrowscope.evaluation.average_precision import macro_ap50
 from marrowscope.evaluation.calibration import apply_calibration, cross_fitted_error, fit_calibration
@@ -43,16 +45,23 @@ def calibrated(checkpoint: Checkpoint, pairs: Sequence[EvaluatedField]) -> Check
         calibration=calibration,
         score_threshold=threshold,
         confusion=confusion_of_counted(told, threshold),
+        fields_seen=(checkpoint.fields_seen or FieldsSeen()).with_found(counted(told, threshold)),
         metrics={**checkpoint.metrics, **figures},
     )
 
 
 def confusion_of_counted(pairs: Sequence[EvaluatedField], threshold: float) -> Confusion:
     """How cells are named when they are counted: above the threshold, one name a cell (see `cells.adjusted`)."""
-    counted = [
-        EvaluatedField(pair.name, pair.truth, one_name_per_cell(pair.detections.above(threshold))) for pair in pairs
+    kept = [
+        EvaluatedField(pair.name, pair.truth, found)
+        for pair, found in zip(pairs, counted(pairs, threshold), strict=True)
     ]
-    return tuple(tuple(row) for row in confusion_matrix(pool_fields(counted)).tolist())
+    return tuple(tuple(row) for row in confusion_matrix(pool_fields(kept)).tolist())
+
+
+def counted(pairs: Sequence[EvaluatedField], threshold: float) -> list[Detections]:
+    """What is counted in each field: detections above the threshold, one name a cell."""
+    return [one_name_per_cell(pair.detections.above(threshold)) for pair in pairs]
 
 
 def moved(pairs: Sequence[EvaluatedField], logits: float) -> list[EvaluatedField]:

@@ -11,20 +11,25 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from marrowscope.cells.boxes import Boxes, as_boxes
+from marrowscope.cells.fields_seen import FieldsSeen
 from marrowscope.cells.files import write_atomically
 from marrowscope.cells.taxonomy import Taxonomy
-from marrowscope.data.labelled import LabelledField, data_hash
+from marrowscope.data.labelled import LabelledField
+from marrowscope.data.looks import fields_seen, pictures
 from marrowscope.detect.torch_runtime import TorchDetector
 from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
 from marrowscope.evaluation.thresholds import choose_threshold
@@ -35,10 +40,12 @@ from marrowscope.training.calibrating import calibrated, moved
 from marrowscope.training.dataset import FieldDataset, Sample, collate
 from marrowscope.training.recipe import Recipe
 from marrowscope.training.sampling import EpochSampler, repeat_factors
-from marrowscope.training.state import STATE, RunState, load_state, random_state, save_state
+from marrowscope.training.state import STATE, RunState, agree, identity_of, load_state, random_state, save_state
 from marrowscope.training.validation import detect_labelled
 
 LOG = "log.jsonl"
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for one another: the first validates alone, and the usual ten minutes may be too short."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,9 @@ def train(
 ) -> Run:
     """Train a detector by the recipe; see the module's text for what is left in `out`.
 
+    Under `torchrun` each process takes its share of every epoch, and the first one validates and writes
+    (docs/training-on-many-machines.md). All must be given the same, and see the same `out`, else BadInput.
+
     BadInput without training fields or where `out` already holds a run and `resume` is false. BadRecipe where a
     resumed run would not be the same run. TrainingDiverged, naming the fields, when a loss is not finite.
     """
@@ -111,6 +121,7 @@ def train(
         gradient_accumulation_steps=recipe.accumulate,
         cpu=device == "cpu",
         dataloader_config=DataLoaderConfiguration(),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if resume and not (out / STATE).is_file():
         resume = False  # killed before its first save: the run starts over
@@ -126,9 +137,12 @@ def train(
         cache_gib=recipe.cache_gib,
     )
     recipe = fitted(recipe, dataset)
-    trainer = _Trainer(recipe, dataset, list(validation), taxonomy, Path(out), accelerator, on_step, on_epoch)
-    if resume:
-        trainer.take_up(load_state(trainer.out))
+    identity = identity_of(recipe, fields, taxonomy, processes=accelerator.num_processes)
+    state = load_state(out) if resume else None
+    agree(accelerator, identity, state)
+    trainer = _Trainer(recipe, identity, dataset, list(validation), taxonomy, Path(out), accelerator, on_step, on_epoch)
+    if state is not None:
+        trainer.take_up(state)
     return trainer.run()
 
 
@@ -138,6 +152,7 @@ class _Trainer:
     def __init__(
         self,
         recipe: Recipe,
+        identity: dict[str, Any],
         dataset: FieldDataset,
         validation: list[LabelledField],
         taxonomy: Taxonomy,
@@ -146,7 +161,8 @@ class _Trainer:
         on_step: Callable[[StepReport], None],
         on_epoch: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.recipe, self.dataset, self.validation, self.taxonomy = recipe, dataset, validation, taxonomy
+        self.recipe, self.identity = recipe, identity
+        self.dataset, self.validation, self.taxonomy = dataset, validation, taxonomy
         self.out, self.accelerator, self.on_step, self.on_epoch = out, accelerator, on_step, on_epoch
         detector = CellDetector(recipe.model, len(taxonomy)).to(memory_format=torch.channels_last)
         self.optimiser = _optimiser(recipe, detector)
@@ -154,14 +170,6 @@ class _Trainer:
         self.model, self.optimiser = accelerator.prepare(detector, self.optimiser)
         repeats = repeat_factors(dataset.labels_per_field, recipe.repeat_factor) if recipe.repeat_factor else None
         self.sampler = EpochSampler(len(dataset), seed=recipe.seed, repeats=repeats)
-        hashed = data_hash(dataset.fields)
-        self.identity = {
-            # How often the state is saved, and by how many hands samples are made, changes no weight.
-            "recipe": json.loads(recipe.model_dump_json(exclude={"workers", "cache_gib", "save_minutes"})),
-            "data_hash": hashed,
-            "classes": list(taxonomy.names),
-            "processes": accelerator.num_processes,
-        }
         self.epoch = self.position = self.step = 0
         self.sums: dict[str, float] = {}
         self.best = -1.0
@@ -214,9 +222,9 @@ class _Trainer:
         self.dataset.set_epoch(self.epoch)
         self.sampler.set_epoch(self.epoch)
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        order = [int(i) for i in self.sampler.order()]
+        order = self.sampler.order()
         # Every process takes as many fields as the others: DDP waits for all of them at each step.
-        even = order + order[: -len(order) % ranks]
+        even = np.resize(order, -(-len(order) // ranks) * ranks).tolist()
         mine = even[rank::ranks][self.position :]
         workers = min(self.recipe.workers, len(mine))
         loader = DataLoader(
@@ -293,6 +301,7 @@ class _Trainer:
             data_hash=self.identity["data_hash"],
             epoch=self.epoch + 1,
             scale=self.dataset.scale,
+            fields_seen=self._fields_seen,
         )
         if self.validation:
             checkpoint = self._validated(checkpoint, bare)
@@ -307,6 +316,11 @@ class _Trainer:
         _to_tensorboard(self.out / "tensorboard", line)
         self.on_epoch(line)
         return line
+
+    @cached_property
+    def _fields_seen(self) -> FieldsSeen:
+        """How the training fields look."""
+        return fields_seen(pictures([field.image_path for field in self.dataset.fields]))
 
     def _validated(self, checkpoint: Checkpoint, model: CellDetector) -> Checkpoint:
         """The checkpoint levelled and calibrated on the validation fields, with its figures there."""

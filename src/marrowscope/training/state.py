@@ -4,18 +4,24 @@ Weights, optimiser moments and random state are tensors in safetensors; where th
 One file, renamed into place, cannot disagree with itself.
 """
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from marrowscope.cells.files import replacing
-from marrowscope.errors import BadCheckpoint
+from marrowscope.cells.taxonomy import Taxonomy
+from marrowscope.data.labelled import LabelledField, data_hash
+from marrowscope.errors import BadCheckpoint, BadInput
+from marrowscope.training.recipe import Recipe
 
 STATE = "state.safetensors"
 
@@ -34,6 +40,31 @@ class RunState:
     best: float
     identity: dict[str, Any]
     """What must be the same for a run to go on: recipe, data hash, classes."""
+
+
+def identity_of(
+    recipe: Recipe, fields: Sequence[LabelledField], taxonomy: Taxonomy, *, processes: int
+) -> dict[str, Any]:
+    """What must be the same for a run to go on, as JSON has it."""
+    return {
+        # How often the state is saved, and by how many hands samples are made, changes no weight.
+        "recipe": json.loads(recipe.model_dump_json(exclude={"workers", "cache_gib", "save_minutes"})),
+        "data_hash": data_hash(fields),
+        "classes": list(taxonomy.names),
+        "processes": processes,
+    }
+
+
+def agree(accelerator: Accelerator, identity: dict[str, Any], state: RunState | None) -> None:
+    """BadInput where the processes do not see one run: they would wait for each other, or train apart."""
+    place = None if state is None else (state.epoch, state.position, state.step)
+    digest = hashlib.sha256(json.dumps([identity, place], sort_keys=True).encode()).digest()
+    mine = torch.tensor([int.from_bytes(digest[:7], "big")], device=accelerator.device)
+    if len(accelerator.gather(mine).unique()) > 1:
+        raise BadInput(
+            "the training processes do not see the same fields, recipe and run. Give every machine the same folder of "
+            "fields, the same options, and an --out that all of them share."
+        )
 
 
 def save_state(folder: Path, state: RunState) -> None:

@@ -7,8 +7,6 @@ and threshold, fitted to the old detector, are not carried over: the run calibra
 not at the detector, so it may go on learning once the detector has (`with_reader_of`).
 """
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 
 from marrowscope.cells.taxonomy import Taxonomy
-from marrowscope.data.labelled import LabelledField, data_hash
+from marrowscope.data.labelled import LabelledField
 from marrowscope.errors import BadCheckpoint
 from marrowscope.model.checkpoint import READER, Checkpoint
 from marrowscope.model.config import ReaderRecipe
@@ -25,7 +23,7 @@ from marrowscope.model.rcnn import CellDetector
 from marrowscope.model.reader import CellReader
 from marrowscope.training.reading import ReadingRecipe
 from marrowscope.training.recipe import Recipe
-from marrowscope.training.state import STATE, RunState, random_state, save_state
+from marrowscope.training.state import STATE, RunState, identity_of, random_state, save_state
 
 GENTLY = 0.2
 """Times the recipe's learning rate: at the whole of it a few fields make the detector forget what they do not show."""
@@ -55,13 +53,6 @@ def begin_from(
     torch.manual_seed(recipe.seed)
     weights = carried_over(start, taxonomy, recipe)
     out.mkdir(parents=True, exist_ok=True)
-    identity = {
-        # As the loop has it: it would refuse a state that is not of this very run.
-        "recipe": json.loads(recipe.model_dump_json(exclude={"workers", "cache_gib", "save_minutes"})),
-        "data_hash": data_hash(fields),
-        "classes": list(taxonomy.names),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-    }
     state = RunState(
         model=weights,
         optimiser={},
@@ -71,7 +62,7 @@ def begin_from(
         step=0,
         sums={},
         best=-1.0,
-        identity=identity,
+        identity=identity_of(recipe, fields, taxonomy, processes=1),
     )
     save_state(out, state)
     return recipe
