@@ -78,10 +78,12 @@ class Remembering:
         return self._memory[key]
 
     def find(self, picture: NDArray[np.uint8]) -> Found:
+        """As the runtime does."""
         found: Found = self._once(picture, lambda: self._runtime.find(picture))
         return found
 
     def read(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As the reader does with these prototypes."""
         features = torch.from_numpy(self._once(crops, lambda: self._eye.see(crops).numpy()))
         with torch.no_grad():
             logits = self._eye.reader.classify(features)
@@ -126,7 +128,9 @@ def figures(
     return said
 
 
-def called(pairs: Sequence[EvaluatedField], fields: Sequence[LabelledField], threshold: float, name: str) -> Counter[str]:
+def called(
+    pairs: Sequence[EvaluatedField], fields: Sequence[LabelledField], threshold: float, name: str
+) -> Counter[str]:
     """What the cells of this name are called by detections that count."""
     names: Counter[str] = Counter()
     for pair, field in zip(pairs, fields, strict=True):

@@ -149,7 +149,9 @@ class FindsAll:
 def test_a_field_detector_gives_the_new_name_to_the_new_cell_alone(checkpoint: Checkpoint, grown: Checkpoint) -> None:
     field, truth = discs(3, [0, 1, 2, 0])
     before, after = (
-        FieldDetector(FindsAll(made), replace(made.traits, scale=None, calibration=None)).detect([field])[0]
+        FieldDetector(FindsAll(made), replace(made.traits, input_size=(200, 60), scale=None, calibration=None)).detect(
+            [field]
+        )[0]
         for made in (checkpoint, grown)
     )
     np.testing.assert_allclose(after.boxes[after.labels == 2], truth.boxes[2:3])
