@@ -147,7 +147,7 @@ def known_cells(seen: SeenCells, taxonomy: Taxonomy) -> KnownCells:
     if missing:
         raise BadInput(
             f"no cell of {', '.join(missing)} among the labelled ones, so a new class cannot be told apart from it. "
-            "Give fields that show every class of the checkpoint, such as those that it was trained on."
+            "Give fields that show every class of the checkpoint, such as those that it was trained on (--known)."
         )
     known = torch.tensor([label is not None for label in labels], dtype=torch.bool)
     return KnownCells.of(
