@@ -1,4 +1,4 @@
-"""A technician named a class that the model does not know, and teaches it on the review page; an admin lets it serve."""
+"""A technician teaches the model a class on the review page; it serves once an admin promotes it."""
 
 import re
 from collections.abc import Iterator
