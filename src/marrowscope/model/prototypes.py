@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-SHRINKAGE = 0.3
+SHRINKAGE = 0.2
 """Share of the covariance that is replaced by a multiple of the identity (docs/decisions/0034)."""
+TEMPERATURE = 4.0
+"""Logarithms of the densities are divided by it: features are no normal variables, and so many would be too sure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,8 @@ class Prototypes(nn.Module):
         # The square of a mean of n cells is too long by trace(precision covariance) / n, on average.
         chance = (precision * covariance).sum() / known.counts.double()
         bias = ((weight * means).sum(dim=1) - chance) / -2
-        self.register_buffer("weight", weight.float(), persistent=False)
-        self.register_buffer("bias", bias.float(), persistent=False)
+        self.register_buffer("weight", (weight / TEMPERATURE).float(), persistent=False)
+        self.register_buffer("bias", (bias / TEMPERATURE).float(), persistent=False)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         """Logarithms of probabilities (n, K + added) from features (n, D) and the reader's logits (n, K)."""
