@@ -16,7 +16,7 @@ shows. Floor: what the detector calls such cells before it is told. Ceiling: a d
 import argparse
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from scipy.stats import t as student
 from marrowscope.assemble.detectors import checkpoint_path, open_detector
 from marrowscope.cells.boxes import iou_matrix
 from marrowscope.cells.detections import Detections, GroundTruth
+from marrowscope.cells.field import FieldImage
 from marrowscope.data.convert import read_labels
-from marrowscope.data.images import ImageTransfer
+from marrowscope.data.images import ImageTransfer, read_image
 from marrowscope.data.labelled import LabelledField
 from marrowscope.data.voc import read_voc, write_voc
 from marrowscope.detect.detector import SAME_CELL, one_name_per_cell
@@ -62,33 +63,38 @@ def relabel(source: Path, into: Path) -> None:
 
 
 class Remembering:
-    """A runtime that looks at each picture once, however often it is asked, and reads with the prototypes of now."""
+    """A runtime that looks at each crop once, however often it is asked, and reads with the prototypes of now."""
 
     name = "torch, remembered"
 
     def __init__(self, runtime: Any, eye: Eye) -> None:
-        self._runtime, self._eye = runtime, eye
-        self._memory: dict[str, Any] = {}
+        self.find = runtime.find
+        self.eye = eye
+        self.found: dict[str, Found] = {}
+        self._seen: dict[bytes, torch.Tensor] = {}
         self.prototypes: Prototypes | None = None
-
-    def _once(self, pixels: NDArray[np.uint8], look: Callable[[], Any]) -> Any:
-        key = f"{hashlib.sha256(pixels.tobytes()).hexdigest()}{pixels.shape}"
-        if key not in self._memory:
-            self._memory[key] = look()
-        return self._memory[key]
-
-    def find(self, picture: NDArray[np.uint8]) -> Found:
-        """As the runtime does."""
-        found: Found = self._once(picture, lambda: self._runtime.find(picture))
-        return found
 
     def read(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As the reader does with these prototypes."""
-        features = torch.from_numpy(self._once(crops, lambda: self._eye.see(crops).numpy()))
+        key = hashlib.sha256(crops.tobytes()).digest()
+        if key not in self._seen:
+            self._seen[key] = self.eye.see(crops)
+        features = self._seen[key]
         with torch.no_grad():
-            logits = self._eye.reader.classify(features)
+            logits = self.eye.reader.classify(features)
             said = logits if self.prototypes is None else self.prototypes(features, logits)
         return np.asarray(said.softmax(dim=1).numpy(), np.float32)
+
+
+class Looking(FieldDetector):
+    """The whole detector, but for what it finds in a field, which no prototype changes and is remembered."""
+
+    runtime: Remembering
+
+    def _find(self, field: FieldImage) -> Found:
+        if field.name not in self.runtime.found:
+            self.runtime.found[field.name] = super()._find(field)
+        return self.runtime.found[field.name]
 
 
 def without(pairs: Sequence[EvaluatedField], fields: Sequence[LabelledField], names: Sequence[str]) -> list[Any]:
@@ -161,9 +167,14 @@ def measure(path: str, data: Path, ceiling: str | None) -> None:
     fields = read_labels(data, split="val").fields
     runtime = Remembering(open_detector(path, device="cpu", runtime="torch").detector.runtime, eye)  # type: ignore[attr-defined]
 
+    size = FieldDetector(runtime, checkpoint.traits).input_size
+    images = [read_image(field.image_path, at_least=size, name=field.name) for field in fields]
+
     def detect(made: Checkpoint) -> list[EvaluatedField]:
         runtime.prototypes = None if made.known is None or not made.added else Prototypes(made.known, made.added)
-        return detect_labelled(FieldDetector(runtime, made.traits), fields)
+        found = Looking(runtime, made.traits).detect(images)
+        truth = [field.truth(made.taxonomy) for field in fields]
+        return [EvaluatedField(f.name, t, d) for f, t, d in zip(fields, truth, found, strict=True)]
 
     before = detect(checkpoint)
     base = figures(before, fields, checkpoint.score_threshold, ())
