@@ -36,6 +36,11 @@ class Calibration:
         logits = logit(np.clip(np.asarray(scores, np.float64), TINY, 1 - TINY))
         return np.asarray(expit(slopes[labels] * logits + offsets[labels]), np.float32)
 
+    def with_class(self) -> Self:
+        """One class more, of which nothing was measured: it is taken to be as the middle one."""
+        middle = float(np.median(self.slopes)), float(np.median(self.offsets))
+        return type(self)((*self.slopes, middle[0]), (*self.offsets, middle[1]))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a header in JSON."""
         return {"slopes": list(self.slopes), "offsets": list(self.offsets)}

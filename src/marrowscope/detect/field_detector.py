@@ -114,7 +114,7 @@ class FieldDetector:
             others = self._read_all(np.concatenate(mirrored(crops[doubtful], reader.views)[1:]))
             views = np.concatenate([reading[None, doubtful], others.reshape(reader.views - 1, len(doubtful), -1)])
             reading[doubtful] = views.mean(axis=0)
-        opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy))
+        opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy) - self.traits.added)
         return name_again(boxes, scores, opinion, reading)
 
 
