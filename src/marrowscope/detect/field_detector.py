@@ -119,7 +119,7 @@ class FieldDetector:
         return name_again(boxes, self._scores_by_name(scores), opinion, reading)
 
     def _scores_by_name(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """That each is a cell, (n, classes), from raw scores (n,): as it is for names that will be calibrated as a whole,
+        """That each is a cell, (n, classes), from raw scores (n,): as they are for names that will be calibrated whole,
         a probability for those that were added since; how probable the name is they know already.
         """
         by_name = np.repeat(scores[:, None], len(self.taxonomy), axis=1)
