@@ -160,12 +160,26 @@ def test_a_field_detector_gives_the_new_name_to_the_new_cell_alone(checkpoint: C
     np.testing.assert_allclose(first[1], first[0], atol=1e-4)
 
 
+def test_the_score_of_an_added_name_is_how_surely_it_is_a_cell_times_how_surely_of_that_name(
+    grown: Checkpoint,
+) -> None:
+    field, _ = discs(3, [0, 1, 2, 0])
+    runtime = FindsAll(grown)
+    (found,) = FieldDetector(runtime, replace(grown.traits, input_size=(200, 60), scale=None)).detect([field])
+    (raw,) = FieldDetector(runtime, replace(grown.traits, input_size=(200, 60), scale=None, calibration=None)).detect(
+        [field]
+    )
+    assert grown.calibration is not None
+    a_cell = float(grown.calibration.of_a_cell(np.asarray([0.9], np.float32))[0])
+    np.testing.assert_allclose(found.scores[found.labels == 2], raw.scores[raw.labels == 2] / 0.9 * a_cell, rtol=1e-5)
+
+
 def test_a_second_class_may_follow_the_first(checkpoint: Checkpoint, grown: Checkpoint, seen: SeenCells) -> None:
     assert grown.known is not None
     far = seen.named(is_named("basophil")) + 5 * grown.known.covariance.diagonal().sqrt()
     made, told = add_class(grown, Eye(grown), class_named("hairy cell"), far, grown.known, far[:0])
     assert (made.added, made.taxonomy.names[-1], told.recognised) == (2, "hairy cell", 10)
-    assert made.calibration == Calibration((1.0, 2.0, 1.5, 1.5), (0.0, 1.0, 0.5, 0.5))
+    assert made.calibration == checkpoint.calibration
     assert made.confusion is None
 
 
@@ -190,6 +204,12 @@ def test_a_scheme_with_a_bucket_takes_a_class_that_it_does_not_have() -> None:
 def test_memory_wants_every_known_class(seen: SeenCells) -> None:
     with pytest.raises(BadInput, match="no cell of neutrophil"):
         known_cells(seen, Taxonomy.from_labels(["lymphocyte", "neutrophil"]))
+
+
+def test_memory_does_not_want_the_bucket_of_the_unidentified(seen: SeenCells) -> None:
+    bucket = replace(class_named("unidentified"), code="OTHER")
+    known = known_cells(seen, Taxonomy("lab", (*TAXONOMY, bucket), other="OTHER"))
+    assert known.counts.tolist()[2:] == [0]
 
 
 def test_a_detector_without_a_reader_is_refused_with_the_way_to_one(checkpoint: Checkpoint) -> None:

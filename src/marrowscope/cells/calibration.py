@@ -19,7 +19,7 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class Calibration:
-    """Slope (> 0) and offset of every class, in the order of the taxonomy."""
+    """Slope (> 0) and offset of every class, in the order of the taxonomy; of classes added since, the last, none."""
 
     slopes: tuple[float, ...]
     offsets: tuple[float, ...]
@@ -36,10 +36,10 @@ class Calibration:
         logits = logit(np.clip(np.asarray(scores, np.float64), TINY, 1 - TINY))
         return np.asarray(expit(slopes[labels] * logits + offsets[labels]), np.float32)
 
-    def with_class(self) -> Self:
-        """One class more, of which nothing was measured: it is taken to be as the middle one."""
-        middle = float(np.median(self.slopes)), float(np.median(self.offsets))
-        return type(self)((*self.slopes, middle[0]), (*self.offsets, middle[1]))
+    def of_a_cell(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (n,) that what has these scores (n,), whatever its name, is a cell: by the middle class."""
+        middle = type(self)((float(np.median(self.slopes)),), (float(np.median(self.offsets)),))
+        return middle.apply(scores, np.zeros(len(scores), np.int64))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a header in JSON."""

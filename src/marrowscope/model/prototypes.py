@@ -19,6 +19,8 @@ SHRINKAGE = 0.2
 """Share of the covariance that is replaced by a multiple of the identity (docs/decisions/0034)."""
 TEMPERATURE = 4.0
 """Logarithms of the densities are divided by it: features are no normal variables, and so many would be too sure."""
+_NEVER = -1e5
+"""Bias of a class of which no cell is known: a bucket for what nobody could name. Finite, for every runtime's sake."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +36,11 @@ class KnownCells:
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, classes: int) -> "KnownCells":
-        """features: (n, D). labels: (n,) 0..classes-1. ValueError where a class has no cell."""
+        """features: (n, D). labels: (n,) 0..classes-1. A class without a cell has a mean of zeros, and a count of 0."""
         features = features.double()
         counts = torch.bincount(labels, minlength=classes)
-        if (counts == 0).any():
-            raise ValueError(f"class {int((counts == 0).nonzero()[0])} has no cell")
         means = torch.zeros(classes, features.shape[1], dtype=torch.double).index_add_(0, labels, features)
-        means /= counts[:, None]
+        means /= counts.clamp(min=1)[:, None]
         off = features - means[labels]
         covariance = off.T @ off / max(len(off) - classes, 1)
         return cls(means.float(), counts.float(), covariance.float())
@@ -65,8 +65,9 @@ class Prototypes(nn.Module):
         precision = torch.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * level)
         weight = means @ precision
         # The square of a mean of n cells is too long by trace(precision covariance) / n, on average.
-        chance = (precision * covariance).sum() / known.counts.double()
+        chance = (precision * covariance).sum() / known.counts.double().clamp(min=1)
         bias = ((weight * means).sum(dim=1) - chance) / -2
+        bias[known.counts == 0] = _NEVER
         self.register_buffer("weight", (weight / TEMPERATURE).float(), persistent=False)
         self.register_buffer("bias", (bias / TEMPERATURE).float(), persistent=False)
 

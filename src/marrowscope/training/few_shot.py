@@ -140,28 +140,34 @@ def drawn(shots: Tensor, count: int | None) -> Tensor:
 
 
 def known_cells(seen: SeenCells, taxonomy: Taxonomy) -> KnownCells:
-    """What the classes of the taxonomy look like. BadInput where the cells seen leave one out."""
-    find = _without_bucket(taxonomy).find
-    labels = [find(name) for name in seen.names]
-    missing = [cell.name for label, cell in enumerate(taxonomy) if label not in labels]
-    if missing:
+    """What the classes of the taxonomy look like. BadInput where the cells seen leave one out, but for its bucket."""
+    if missing := _missing(seen.names, taxonomy):
         raise BadInput(
             f"no cell of {', '.join(missing)} among the labelled ones, so a new class cannot be told apart from it. "
             "Give fields that show every class of the checkpoint, such as those that it was trained on (--known)."
         )
+    labels = [_without_bucket(taxonomy).find(name) for name in seen.names]
     known = torch.tensor([label is not None for label in labels], dtype=torch.bool)
     return KnownCells.of(
         seen.features[known], torch.tensor([label for label in labels if label is not None]), len(taxonomy)
     )
 
 
+def _missing(names: Sequence[str], taxonomy: Taxonomy) -> list[str]:
+    """Classes that no cell is named after; the bucket need not have one."""
+    find = _without_bucket(taxonomy).find
+    there = {find(name) for name in set(names)}
+    bucket = None if taxonomy.other is None else taxonomy.index(taxonomy.other)
+    return [cell.name for label, cell in enumerate(taxonomy) if label not in there and label != bucket]
+
+
 def remembered(checkpoint: Checkpoint, fields: Sequence[LabelledField], device: str | torch.device) -> Checkpoint:
     """The checkpoint with its memory of what cells look like, from these fields; as it is where they lack a class."""
-    seen = see_fields(Eye(checkpoint, device), fields, well=lambda name: False, on_field=lambda: None)
-    try:
-        return replace(checkpoint, known=known_cells(seen, checkpoint.taxonomy))
-    except BadInput:
+    sure = [field.only(~field.difficult) for field in fields]
+    if _missing([name for field in sure for name in field.labels], checkpoint.taxonomy):
         return checkpoint
+    seen = see_fields(Eye(checkpoint, device), sure, well=lambda name: False, on_field=lambda: None)
+    return replace(checkpoint, known=known_cells(seen, checkpoint.taxonomy))
 
 
 def add_class(
@@ -192,7 +198,6 @@ def add_class(
         taxonomy=taxonomy,
         known=grown,
         added=number,
-        calibration=None if checkpoint.calibration is None else checkpoint.calibration.with_class(),
         # It says nothing of the class, and cells of that were counted under other names.
         confusion=None,
         recipe={**checkpoint.recipe, "added": [*checkpoint.recipe.get("added", ()), told.to_dict()]},

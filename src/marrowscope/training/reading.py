@@ -199,8 +199,7 @@ class _ReaderRun:
             on_epoch(line)
         if len(self.validation):
             self._calibrate()
-        if (made := load_checkpoint(self.out / "best")).known is None:
-            save_checkpoint(self.out / "best", remembered(made, self.dataset.fields, self.device))
+        self._remember()
         return Run(self.out, lines[-1])
 
     def _calibrate(self) -> None:
@@ -215,6 +214,11 @@ class _ReaderRun:
             traits=replace(made.traits, calibration=None),
         )
         save_checkpoint(self.out / "best", calibrated(made, detect_labelled(detector, self.validation.fields)))
+
+    def _remember(self) -> None:
+        made = load_checkpoint(self.out / "best")
+        if made.known is None and (more := remembered(made, self.dataset.fields, self.device)) is not made:
+            save_checkpoint(self.out / "best", more)
 
     def _train_epoch(self, on_step: Callable[[StepReport], None]) -> float:
         self.reader.train()
