@@ -7,9 +7,11 @@ Each process computes with one thread and reads ahead with another. The parent o
 it stays small. A worker whose parent is gone ends by itself.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -36,6 +38,7 @@ Result = TypeVar("Result")
 CROWDED = 2
 """How much closer together cells may lie than in training fields: the limits on what is said of one picture are so many
 times wider."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 AHEAD = 2
 """Batches handed out for each worker: one that it looks at and one that waits."""
 
@@ -222,10 +225,20 @@ def _begin_worker() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent watch").start()
+    _give_memory_back()
     import cv2
 
     cv2.setNumThreads(1)
     use_threads(1)
+
+
+def _give_memory_back() -> None:
+    """Have large pieces of memory go back to the system once they are free; glibc would keep a tenth of a worker's."""
+    # None: the symbols of the process itself; only glibc has this one.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 2**20)
+        mallopt(_TRIM_THRESHOLD, 2**17)
 
 
 def _end_with(parent: "multiprocessing.process.BaseProcess") -> None:
