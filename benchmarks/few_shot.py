@@ -41,7 +41,7 @@ from marrowscope.evaluation.metrics import evaluate
 from marrowscope.evaluation.pairs import EvaluatedField
 from marrowscope.model.checkpoint import Checkpoint, load_checkpoint
 from marrowscope.model.prototypes import KnownCells, Prototypes
-from marrowscope.training.few_shot import Eye, add_class, class_named, is_named, known_cells, see_fields
+from marrowscope.training.few_shot import Eye, add_class, class_named, is_named, remembered, see_fields
 from marrowscope.training.validation import detect_labelled
 
 HELD_OUT = ("basophil", "eosinophil")
@@ -160,10 +160,11 @@ def measure(path: str, data: Path, ceiling: str | None) -> None:
     checkpoint = load_checkpoint(checkpoint_path(path))
     eye = Eye(checkpoint)
     training = read_labels(data, split="train").fields
-    if checkpoint.known is not None:
-        training = tuple(f.only(np.asarray([label in HELD_OUT for label in f.labels], np.bool_)) for f in training)
-    seen = see_fields(eye, training, well=lambda name: name in HELD_OUT, on_field=lambda: None)
-    known = checkpoint.known or known_cells(seen, checkpoint.taxonomy)
+    # Made before `train-reader` kept it; cells of held-out classes are passed over here, too.
+    known = checkpoint.known or remembered(checkpoint, training).known
+    assert known is not None
+    shown = [f.only(np.asarray([label in HELD_OUT for label in f.labels], np.bool_)) for f in training]
+    seen = see_fields(eye, shown, well=lambda name: name in HELD_OUT, on_field=lambda: None)
     fields = read_labels(data, split="val").fields
     runtime = Remembering(open_detector(path, device="cpu", runtime="torch").detector.runtime, eye)  # type: ignore[attr-defined]
 

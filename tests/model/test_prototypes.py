@@ -48,7 +48,7 @@ def test_the_odds_are_those_of_tempered_normal_densities_with_one_shrunk_covaria
     features, labels = cells(seed)
     known = KnownCells.of(features, labels, 3)
     # So many cells that a mean owes nothing to chance.
-    sure = KnownCells(known.means, known.counts * 1e9, known.covariance)
+    sure = replace(known, counts=known.counts * 1e9)
     covariance = known.covariance.double().numpy()
     covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.trace(covariance) / WIDTH * np.eye(WIDTH)
     said = [multivariate_normal(mean, covariance).logpdf(features.numpy()) for mean in known.means.numpy()]

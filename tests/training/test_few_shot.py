@@ -11,6 +11,7 @@ import torch
 
 from helpers.runtimes import READER as READER_RECIPE
 from helpers.tiny import TAXONOMY, tiny_recipe
+from marrowscope.cells.boxes import iou_matrix
 from marrowscope.cells.calibration import Calibration
 from marrowscope.cells.detections import GroundTruth
 from marrowscope.cells.field import FieldImage
@@ -22,16 +23,19 @@ from marrowscope.detect.runtime import Found
 from marrowscope.errors import BadCheckpoint, BadInput
 from marrowscope.model.checkpoint import READER, Checkpoint, load_checkpoint, save_checkpoint
 from marrowscope.model.config import InputScale
+from marrowscope.model.prototypes import Prototypes
 from marrowscope.model.rcnn import CellDetector
 from marrowscope.model.reader import CellReader
 from marrowscope.training.few_shot import (
     Eye,
     SeenCells,
     add_class,
+    beside,
     class_named,
     drawn,
     is_named,
     known_cells,
+    remembered,
     see_fields,
     see_pictures,
     with_class,
@@ -249,3 +253,28 @@ def test_a_reader_is_not_trained_beside_a_detector_that_never_learned_the_class(
 ) -> None:
     with pytest.raises(BadInput, match="train --start"):
         train_reader(grown, fields, (), ReadingRecipe(), tmp_path)
+
+
+def test_boxes_beside_the_cells_show_no_whole_one(fields: tuple[LabelledField, ...]) -> None:
+    found = [(field, beside(field)) for field in fields]
+    assert sum(len(boxes) for _, boxes in found) > len(fields)
+    for field, boxes in found:
+        assert len(boxes) <= 3
+        if len(boxes):
+            assert iou_matrix(boxes, field.boxes).max() < 0.4
+    assert len(beside(fields[0].only(np.zeros(4, np.bool_)))) == 0
+
+
+def test_what_shows_no_cell_is_not_taken_for_a_new_one(
+    checkpoint: Checkpoint, fields: tuple[LabelledField, ...], seen: SeenCells
+) -> None:
+    known = remembered(checkpoint, fields).known
+    assert known is not None
+    glass = Eye(checkpoint).see(np.full((1, 64, 64, 3), (232, 220, 228), np.uint8))
+    new = seen.named(is_named("basophil"))
+    logits = torch.zeros(1, 2)
+    without = replace(known, elsewhere=known.elsewhere[:0])
+    said = [float(Prototypes(k.with_class(new), 1)(glass, logits).exp()[0, 2]) for k in (without, known)]
+    assert said[1] < 0.1
+    assert said[1] <= said[0]
+    assert remembered(replace(checkpoint, taxonomy=THREE.keep([0, 2])), fields[:0]).known is None

@@ -48,7 +48,7 @@ def add_class(
     """  # noqa: D301 (\b keeps the lines)
     from marrowscope.assemble.detectors import checkpoint_path, use_threads
     from marrowscope.model.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
-    from marrowscope.training.few_shot import Eye, class_named, drawn, is_named, known_cells
+    from marrowscope.training.few_shot import Eye, class_named, drawn, is_named, known_cells, remembered
     from marrowscope.training.few_shot import add_class as add
 
     terminal = Terminal(quiet)
@@ -56,10 +56,9 @@ def add_class(
     start = load_checkpoint(checkpoint_path(checkpoint))
     eye = Eye(start)
     seen = _look(terminal, eye, source, name, split, skip_bad=skip_bad)
-    memory = start.known
-    if memory is None:
-        shown = seen if known is None else seen.with_more(_look(terminal, eye, known, name, split, skip_bad=skip_bad))
-        memory = known_cells(shown, start.taxonomy)
+    if start.known is None and known is not None:
+        start = remembered(start, _fields(known, split, skip_bad=skip_bad))
+    memory = start.known or known_cells(seen, start.taxonomy)
     is_new = is_named(name)
     others = seen.named(lambda label: start.learned.find(label) is not None and not is_new(label))
     made, told = add(start, eye, class_named(name), drawn(seen.named(is_new), shots), memory, others)

@@ -10,7 +10,7 @@ What the known classes divide among themselves stays the reader's own affair: th
 a cell is of an added class, and the reader names the rest as before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +28,14 @@ class KnownCells:
     """What the cells of each class look like to the reader.
 
     means: (C, D), the mean features of each class. counts: (C,), of how many cells. covariance: (D, D), within classes.
+    elsewhere: (M, D), means of crops that show no whole cell: what a finder takes for a cell by mistake is unlike every
+    known class, and would else look new.
     """
 
     means: Tensor
     counts: Tensor
     covariance: Tensor
+    elsewhere: Tensor
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, classes: int) -> "KnownCells":
@@ -43,12 +46,12 @@ class KnownCells:
         means /= counts.clamp(min=1)[:, None]
         off = features - means[labels]
         covariance = off.T @ off / max(len(off) - classes, 1)
-        return cls(means.float(), counts.float(), covariance.float())
+        return cls(means.float(), counts.float(), covariance.float(), torch.zeros(0, features.shape[1]))
 
     def with_class(self, shots: Tensor) -> "KnownCells":
         """One class more, from the features (n, D) of a few cells. A few say nothing of a covariance."""
         means = torch.cat([self.means, shots.mean(dim=0, keepdim=True)])
-        return KnownCells(means, torch.cat([self.counts, self.counts.new_tensor([len(shots)])]), self.covariance)
+        return replace(self, means=means, counts=torch.cat([self.counts, self.counts.new_tensor([len(shots)])]))
 
 
 class Prototypes(nn.Module):
@@ -60,14 +63,17 @@ class Prototypes(nn.Module):
     def __init__(self, known: KnownCells, added: int) -> None:
         super().__init__()
         self.added = added
-        covariance, means = known.covariance.double(), known.means.double()
+        covariance = known.covariance.double()
+        # Whatever is not new is left to the reader, so the means of no cell stand among the known.
+        means = torch.cat([known.elsewhere, known.means]).double()
+        counts = torch.cat([known.elsewhere.new_full((len(known.elsewhere),), torch.inf), known.counts]).double()
         level = covariance.diagonal().mean() * torch.eye(len(covariance), dtype=torch.double)
         precision = torch.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * level)
         weight = means @ precision
         # The square of a mean of n cells is too long by trace(precision covariance) / n, on average.
-        chance = (precision * covariance).sum() / known.counts.double().clamp(min=1)
+        chance = (precision * covariance).sum() / counts.clamp(min=1)
         bias = ((weight * means).sum(dim=1) - chance) / -2
-        bias[known.counts == 0] = _NEVER
+        bias[counts == 0] = _NEVER
         self.register_buffer("weight", (weight / TEMPERATURE).float(), persistent=False)
         self.register_buffer("bias", (bias / TEMPERATURE).float(), persistent=False)
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans
 from torch import Tensor
 
-from marrowscope.cells.boxes import Boxes, as_boxes
+from marrowscope.cells.boxes import Boxes, as_boxes, iou_matrix
 from marrowscope.cells.differential import exact_interval
 from marrowscope.cells.taxonomy import CellClass, Taxonomy, spelling_key
 from marrowscope.data.images import read_image
@@ -28,6 +29,10 @@ from marrowscope.model.trunk import settle_folded
 
 MIN_SHOTS = 5
 """Labelled cells without which no class is added: fewer say nothing that could be measured."""
+BESIDE, ELSEWHERE = 3, 8
+"""Crops beside the cells of a field that are looked at, and means that stand for all of these."""
+NO_CELL = 0.4
+"""IoU with every cell below which a box is of none."""
 Crops = NDArray[np.uint8]
 
 
@@ -96,10 +101,6 @@ class SeenCells:
         keep = torch.tensor([wanted(name) for name in self.names], dtype=torch.bool)
         return self.features[keep]
 
-    def with_more(self, more: "SeenCells") -> "SeenCells":
-        """These cells and others."""
-        return SeenCells(torch.cat([self.features, more.features]), (*self.names, *more.names))
-
 
 def see_fields(
     eye: Eye, fields: Sequence[LabelledField], *, well: Callable[[str], bool], on_field: Callable[[], None]
@@ -161,13 +162,41 @@ def _missing(names: Sequence[str], taxonomy: Taxonomy) -> list[str]:
     return [cell.name for label, cell in enumerate(taxonomy) if label not in there and label != bucket]
 
 
-def remembered(checkpoint: Checkpoint, fields: Sequence[LabelledField], device: str | torch.device) -> Checkpoint:
-    """The checkpoint with its memory of what cells look like, from these fields; as it is where they lack a class."""
+def remembered(
+    checkpoint: Checkpoint,
+    fields: Sequence[LabelledField],
+    device: str | torch.device = "cpu",
+    on_field: Callable[[], None] = lambda: None,
+) -> Checkpoint:
+    """The checkpoint with its memory of what cells look like, from fields whose every cell is labelled.
+
+    As it is where they lack a class of the checkpoint.
+    """
     sure = [field.only(~field.difficult) for field in fields]
     if _missing([name for field in sure for name in field.labels], checkpoint.taxonomy):
         return checkpoint
-    seen = see_fields(Eye(checkpoint, device), sure, well=lambda name: False, on_field=lambda: None)
-    return replace(checkpoint, known=known_cells(seen, checkpoint.taxonomy))
+    eye = Eye(checkpoint, device)
+    seen = see_fields(eye, sure, well=lambda name: False, on_field=on_field)
+    elsewhere = [eye.see(eye.cut(read_image(f.image_path).pixels, b)) for f in fields if len(b := beside(f))]
+    known = known_cells(seen, checkpoint.taxonomy)
+    if elsewhere:
+        middle, _ = kmeans(torch.cat(elsewhere).double().numpy(), ELSEWHERE, iter=3, seed=0)
+        known = replace(known, elsewhere=torch.from_numpy(middle).float())
+    return replace(checkpoint, known=known)
+
+
+def beside(field: LabelledField) -> Boxes:
+    """At most `BESIDE` boxes (n, 4) of a cell's size near the cells of the field that show no whole one."""
+    if not len(field):
+        return field.boxes
+    rng = np.random.default_rng(0)
+    of = field.boxes[rng.integers(0, len(field), 8 * BESIDE)]
+    side = (of[:, 2:] - of[:, :2]) * np.exp(rng.normal(0, 0.25, (len(of), 1)))
+    angle, far = rng.uniform(0, 2 * np.pi, len(of)), rng.uniform(0.5, 1.5, (len(of), 1))
+    middle = (of[:, :2] + of[:, 2:]) / 2 + far * side * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    boxes = as_boxes(np.concatenate([middle - side / 2, middle + side / 2], axis=1))
+    inside = (middle > 0).all(axis=1) & (middle < (field.width, field.height)).all(axis=1)
+    return boxes[inside & (iou_matrix(boxes, field.boxes).max(axis=1) < NO_CELL)][:BESIDE]
 
 
 def add_class(
