@@ -39,13 +39,15 @@ def test_it_is_small_and_says_what_it_is() -> None:
         assert word in card, word
 
 
-def test_its_checkpoint_knows_scale_reader_calibration_and_confusion() -> None:
+def test_its_checkpoint_knows_scale_reader_calibration_confusion_and_what_cells_look_like() -> None:
     loaded = load_checkpoint(FOLDER)
     assert len(loaded.taxonomy) == 10
     assert loaded.scale is not None
     assert loaded.reader is not None
     assert loaded.calibration is not None
     assert loaded.confusion is not None
+    assert loaded.known is not None
+    assert loaded.known.counts.sum() == 4320
 
 
 def test_it_finds_and_names_cells_of_fields_that_it_never_learned(pairs: list[EvaluatedField]) -> None:

@@ -10,19 +10,22 @@ import torch
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from helpers.runtimes import READER, in_graphs, in_torch, untrained
+from helpers.runtimes import READER, Build, in_graphs, in_torch, untrained
 from marrowscope.assemble.detectors import checkpoint_path
 from marrowscope.cells.boxes import iou_matrix
 from marrowscope.detect.graph_runtime import GraphRuntime, Numbers, _in_parts
 from marrowscope.detect.prepare import fit, resize_to
 from marrowscope.detect.runtime import Found, Runtime
 from marrowscope.model.checkpoint import load_checkpoint
+from marrowscope.model.prototypes import KnownCells, Prototypes
+from marrowscope.model.rcnn import CellDetector
+from marrowscope.model.reader import CellReader
 from marrowscope.model.trunk import settle_folded
 from marrowscope.smear.field import draw_field
 
 KINDS = {
     "ranked": (),
-    "softmax": ("model.loss=softmax", "model.box_regression=per class"),
+    "softmax, an added class": ("model.loss=softmax", "model.box_regression=per class"),
     "a pooled level, frozen norms": (
         "model.trunk=resnet18",
         "model.trunk_norm=frozen",
@@ -50,7 +53,21 @@ def same_cells(a: Found, b: Found, *, at_least: float = 0.0) -> None:
 def runtimes(request: pytest.FixtureRequest) -> tuple[Runtime, dict[str, GraphRuntime]]:
     settings = KINDS[request.param]
     build = partial(untrained, *settings, levels=5 if "pooled" in request.param else 3)
+    if "added" in request.param:
+        return in_torch(partial(with_a_class, build)), in_graphs(partial(with_a_class, build))
     return in_torch(build), in_graphs(build)
+
+
+def with_a_class(build: Build) -> tuple[CellDetector, CellReader | None]:
+    """The networks, of which the reader knows a class more, as likely as any for a crop of noise."""
+    detector, reader = build()
+    assert reader is not None
+    crops = np.stack([noise(64 + n, 64)[:64] for n in range(6)])
+    with torch.no_grad():
+        seen = reader.features(torch.from_numpy(crops).permute(0, 3, 1, 2))
+    known = KnownCells.of(seen, torch.tensor([0, 0, 1, 1, 2, 2]), 3)
+    reader.prototypes = Prototypes(known, 1)
+    return detector, reader
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -69,6 +86,7 @@ def test_untrained_networks_find_the_same_in_pictures_of_any_size(
 def test_crops_are_read_alike(runtimes: tuple[Runtime, dict[str, GraphRuntime]], count: int) -> None:
     crops = np.stack([noise(READER.crop_px, READER.crop_px) for _ in range(count)])
     read = runtimes[0].read(crops)
+    assert_allclose(read.sum(axis=1), 1, atol=1e-5)
     for runtime in runtimes[1].values():
         assert_allclose(runtime.read(crops), read, atol=1e-5)
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from helpers.slide_world import GRID, Discs, plan_for, world
+from marrowscope.assemble.slides import open_slide
 from marrowscope.detect.outputs import read_qupath_geojson
 from marrowscope.detect.palette import LINEAGE_COLOURS
 from marrowscope.detect.slide_exports import SlideFormat, export_cells
@@ -18,6 +19,7 @@ from marrowscope.detect.slide_tiles import CellRows, Looked
 from marrowscope.detect.tiling import Tile
 from marrowscope.errors import BadInput
 from marrowscope.slide.regions import Rectangle
+from marrowscope.slide.writing import write_slide
 from oracles.blob_detector import SHADES
 
 
@@ -108,6 +110,34 @@ def test_many_cells_go_through_in_pieces(tmp_path: Path) -> None:
         assert len(written.read_text().splitlines()) == len(file) + 1
 
 
+def test_dicom_annotations_say_the_same_cells_of_a_slide_that_is_no_dicom(folder: Path, cells: CellRows) -> None:
+    read = pytest.importorskip("highdicom").ann.annread(folder / "cells.dcm")
+    boxes, labels = [], []
+    for group in read.get_annotation_groups():
+        for corners in group.get_graphic_data(coordinate_type="2D"):
+            boxes.append([*corners.min(axis=0), *corners.max(axis=0)])
+            labels.append(group.label)
+    found = sorted(zip(labels, np.asarray(boxes).tolist(), strict=True))
+    codes = [SHADES[int(label)].code for label in cells.labels]
+    expected = sorted(zip(codes, cells.boxes.astype(np.float32).tolist(), strict=True))
+    assert [code for code, _ in found] == [code for code, _ in expected]
+    assert_allclose([box for _, box in found], [box for _, box in expected])
+
+
+def test_dicom_annotations_of_a_dicom_slide_refer_to_its_finest_level(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    write_slide(world(), tmp_path / "discs.dicom", quality=None)
+    with open_slide(tmp_path / "discs.dicom") as slide:
+        plan = plan_for(slide, places=(Rectangle(300, 300, 400, 300),), path=tmp_path / "discs.dicom")
+        run_slide(plan, in_turn(slide, Discs(), plan), tmp_path / "out", formats=[SlideFormat.DICOM])
+    annotations = pydicom.dcmread(tmp_path / "out" / "cells.dcm")
+    levels = [pydicom.dcmread(f, stop_before_pixels=True) for f in (tmp_path / "discs.dicom").glob("*.dcm")]
+    finest = max(levels, key=lambda level: level.TotalPixelMatrixColumns)
+    assert annotations.StudyInstanceUID == finest.StudyInstanceUID
+    referred = annotations.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0]
+    assert referred.ReferencedSOPInstanceUID == finest.SOPInstanceUID
+
+
 def test_a_slide_without_a_cell_has_a_table_and_files_all_the_same(tmp_path: Path) -> None:
     slide = world()
     plan = plan_for(slide, places=(Rectangle(0, 0, 60, 60),))
@@ -115,6 +145,7 @@ def test_a_slide_without_a_cell_has_a_table_and_files_all_the_same(tmp_path: Pat
     assert run.cells == 0
     assert json.loads((tmp_path / "cells.geojson").read_text())["features"] == []
     assert json.loads((tmp_path / "coco.json").read_text())["annotations"] == []
+    assert not (tmp_path / "cells.dcm").exists()
 
 
 def test_another_file_is_no_table_of_cells(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from marrowscope.detect.slide_tiles import Looked
 from marrowscope.detect.tiling import TileGrid
 from marrowscope.slide.array_slide import ArraySlide
 from marrowscope.slide.regions import Rectangle
+from marrowscope.slide.slide import WholeSlide
 from oracles.blob_detector import SHADES
 
 RADIUS = 7
@@ -69,7 +70,7 @@ GRID = TileGrid(core=96, margin=16, band=4)
 
 
 def plan_for(
-    slide: ArraySlide, *, grid: TileGrid = GRID, scale: WorkingScale | None = None, **changes: object
+    slide: WholeSlide, *, grid: TileGrid = GRID, scale: WorkingScale | None = None, **changes: object
 ) -> SlidePlan:
     size = slide.levels[0].width, slide.levels[0].height
     values = {
@@ -82,7 +83,7 @@ def plan_for(
         "score": 0.3,
         "cells_px": 12.0,
         "taxonomy": SHADES,
-        "model": {"checkpoint": "discs", "runtime": "OpenCV"},
+        "model": {"checkpoint": "discs", "weights": "none", "runtime": "OpenCV"},
     }
     return SlidePlan(**(values | changes))  # type: ignore[arg-type]
 

@@ -26,6 +26,7 @@ from marrowscope.station.live import LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
 from marrowscope.station.signout import SignOut
+from marrowscope.station.teaching import Learned, Lesson, Teaching
 from marrowscope.store.store import Store
 from marrowscope.web.app import create_app
 from marrowscope.web.auth import Passwords
@@ -142,6 +143,11 @@ def open_live(address: str, *, model_id: int) -> Opened:
     return Opened(session, microscope.faults, model_id, microscope.close)
 
 
+def _learn(lesson: Lesson) -> Learned:
+    """As if it had been learned."""
+    return Learned(Path("models/taught"), "cd" * 32, {"name": lesson.cell.name, "fields": len(lesson.fields)})
+
+
 def services(home: Path, store: Store, settings: StationSettings) -> Services:
     """Everything real but the detector, which finds blobs."""
     scheme = load_taxonomy("clinical")
@@ -160,6 +166,7 @@ def services(home: Path, store: Store, settings: StationSettings) -> Services:
         desk=Desk(store, scheme),
         review=Review(store, scheme),
         signout=SignOut(store, scheme, zone=UTC),
+        teaching=Teaching(store, scheme, home, knows=lambda model: detector.taxonomy, learn=_learn),
         microscope=Microscope(partial(open_live, model_id=model.id)),
         examine=examine,
         cameras=[CameraChoice(address=CAMERA, title="Simulated microscope")],

@@ -83,6 +83,8 @@ MAY: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/audit/verify"): ADMIN,
     ("GET", "/api/models"): READER,
     ("POST", "/api/models/{model_id}/promote"): ADMIN,
+    ("GET", "/api/models/teachable"): READER,
+    ("POST", "/api/models/teach"): TECHNICIAN,
     ("POST", "/api/retraining"): ADMIN,
     ("GET", "/api/statistics"): READER,
     **{("GET", f"/api/settings/{s}"): READER for s in ("letterhead", "references", "stop-rule", "station")},

@@ -604,6 +604,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/models/teach": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Teach
+         * @description Make a candidate that knows a class more, from the cells that people named so; it serves once it is promoted.
+         *
+         *     Takes seconds; with fields to compare models on, as long as both need for these.
+         */
+        post: operations["teach"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/models/teachable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Teachable
+         * @description Classes of the scheme that the model in service does not know, and how many cells people named so.
+         */
+        get: operations["teachable"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/models/{model_id}/promote": {
         parameters: {
             query?: never;
@@ -1963,6 +2005,14 @@ export interface components {
          */
         Language: "en" | "zh" | "en+zh";
         /**
+         * Lesson
+         * @description code: of the class to teach.
+         */
+        Lesson: {
+            /** Code */
+            code: string;
+        };
+        /**
          * Letterhead
          * @description What stands at the head and foot of every report. logo: a PNG as base64, or empty.
          */
@@ -2911,6 +2961,20 @@ export interface components {
             uncounted: {
                 [key: string]: number;
             };
+        };
+        /**
+         * Teachable
+         * @description A class that the model in service does not know. cells: named so by people. enough: it can be taught.
+         */
+        Teachable: {
+            /** Cells */
+            cells: number;
+            /** Code */
+            code: string;
+            /** Enough */
+            enough: boolean;
+            /** Name */
+            name: string;
         };
         /**
          * Verdict
@@ -4044,6 +4108,72 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelVersion"][];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            422: components["responses"]["Problem422"];
+            423: components["responses"]["Problem423"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    teach: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Lesson"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            422: components["responses"]["Problem422"];
+            423: components["responses"]["Problem423"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    teachable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Teachable"][];
                 };
             };
             400: components["responses"]["Problem400"];

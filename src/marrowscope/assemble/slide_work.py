@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from socket import gethostname
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -84,6 +85,7 @@ def prepare(job: SlideJob) -> SlidePlan:
         detector.taxonomy,
         _identity(job.model, job.device, job.runtime),
         opened.confusion if own_score else None,  # it is that of the checkpoint's own threshold
+        Path(job.slide),
     )
 
 

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from marrowscope.assemble.cameras import open_microscope
 from marrowscope.assemble.detectors import SHIPPED, OpenedDetector, checkpoint_path, open_detector
 from marrowscope.assemble.discovery import look_everywhere
+from marrowscope.assemble.teaching import classes_of, learn
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.field import FieldImage
 from marrowscope.cells.specimen import ModelVersion
@@ -32,6 +33,7 @@ from marrowscope.station.live import FROZEN_AFTER_S, LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
 from marrowscope.station.signout import SignOut
+from marrowscope.station.teaching import Teaching
 from marrowscope.store.store import Store
 from marrowscope.web.app import create_app
 from marrowscope.web.microscope import Microscope, Opened
@@ -203,6 +205,13 @@ def open_station(home: Path, settings: StationSettings) -> Services:
         desk=Desk(store, scheme),
         review=Review(store, scheme),
         signout=SignOut(store, scheme),
+        teaching=Teaching(
+            store,
+            scheme,
+            home,
+            knows=classes_of,
+            learn=partial(learn, models=home / "models", runtime=settings.runtime),
+        ),
         microscope=Microscope(partial(_open_live, serving=serving, scheme=scheme, settings=settings)),
         examine=serving.examine,
         cameras=camera_choices(settings),

@@ -19,7 +19,7 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class Calibration:
-    """Slope (> 0) and offset of every class, in the order of the taxonomy."""
+    """Slope (> 0) and offset of every class, in the order of the taxonomy; of classes added since, the last, none."""
 
     slopes: tuple[float, ...]
     offsets: tuple[float, ...]
@@ -35,6 +35,11 @@ class Calibration:
         slopes, offsets = np.asarray(self.slopes), np.asarray(self.offsets)
         logits = logit(np.clip(np.asarray(scores, np.float64), TINY, 1 - TINY))
         return np.asarray(expit(slopes[labels] * logits + offsets[labels]), np.float32)
+
+    def of_a_cell(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (n,) that what has these scores (n,), whatever its name, is a cell: by the middle class."""
+        middle = type(self)((float(np.median(self.slopes)),), (float(np.median(self.offsets)),))
+        return middle.apply(scores, np.zeros(len(scores), np.int64))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a header in JSON."""

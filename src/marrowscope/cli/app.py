@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from marrowscope.cli.ablate import ablate
+from marrowscope.cli.add_class import add_class
 from marrowscope.cli.archive import archive
 from marrowscope.cli.calibrate import calibrate
 from marrowscope.cli.centres import centres
@@ -104,6 +105,7 @@ def _front_door(
 app.command()(demo)
 app.command()(train)
 app.command()(train_reader)
+app.command()(add_class)
 app.command()(evaluate)
 app.command()(detect)
 app.command()(slides)

@@ -136,6 +136,9 @@ def _more_lines(checkpoint: "Checkpoint") -> list[str]:
             f"- reader: trunk `{reader.trunk}` names each cell again, on crops of {reader.crop_px} pixels, "
             f"{reader.views} views"
         )
+    if checkpoint.added:
+        names = ", ".join(checkpoint.taxonomy.names[-checkpoint.added :])
+        lines.append(f"- added from a few cells, without training: {names}")
     return lines
 
 

@@ -27,7 +27,9 @@ def slides(
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="Also write geojson (QuPath), coco or csv; may be given again."),
+        typer.Option(
+            "--format", help="Also write geojson (QuPath), dicom (annotations), coco or csv; may be given again."
+        ),
     ] = None,
     score: Annotated[
         float | None,

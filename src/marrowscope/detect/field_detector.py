@@ -75,8 +75,9 @@ class FieldDetector:
         if self.traits.reader is not None:
             found = self._read(field, found, self.traits.reader)
         scores = found.scores
-        if self.traits.calibration is not None:
-            scores = self.traits.calibration.apply(scores, found.labels)
+        if (calibration := self.traits.calibration) is not None:
+            fitted = found.labels < len(calibration.slopes)
+            scores = np.where(fitted, calibration.apply(scores, np.where(fitted, found.labels, 0)), scores)
         return settle(found.boxes, found.labels, scores, self.taxonomy, field)
 
     def _find(self, field: FieldImage) -> Found:
@@ -114,8 +115,17 @@ class FieldDetector:
             others = self._read_all(np.concatenate(mirrored(crops[doubtful], reader.views)[1:]))
             views = np.concatenate([reading[None, doubtful], others.reshape(reader.views - 1, len(doubtful), -1)])
             reading[doubtful] = views.mean(axis=0)
-        opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy))
-        return name_again(boxes, scores, opinion, reading)
+        opinion = detector_opinion(found, cell_of, len(boxes), len(self.taxonomy) - self.traits.added)
+        return name_again(boxes, self._scores_by_name(scores), opinion, reading)
+
+    def _scores_by_name(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """That each is a cell, (n, classes), from raw scores (n,): as they are for names that will be calibrated whole,
+        a probability for those that were added since; how probable the name is they know already.
+        """
+        by_name = np.repeat(scores[:, None], len(self.taxonomy), axis=1)
+        if (calibration := self.traits.calibration) is not None:
+            by_name[:, len(calibration.slopes) :] = calibration.of_a_cell(scores)[:, None]
+        return by_name
 
 
 def _reader_scale(reader: ReaderRecipe, scale_of: InputScale) -> float:

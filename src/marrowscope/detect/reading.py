@@ -97,12 +97,16 @@ def name_again(
 ) -> Found:
     """Finds under every name worth saying, best first.
 
-    boxes: (n, 4). scores: (n,), that each is a cell. opinion, reading: (n, K) probabilities of names by the detector
-    and the reader. A find's score is that of the cell times the probability of the name.
+    boxes: (n, 4). scores: (n,), that each is a cell; or by name, (n, K or more). opinion: (n, K) probabilities of names
+    by the detector. reading: (n, K or more) those by the reader, which alone judges of the classes that it knows beyond
+    K. A find's score is that of the cell times the probability of the name.
     """
-    mixed = reading.astype(np.float64) ** reader_share * opinion ** (1 - reader_share)
-    mixed /= mixed.sum(axis=1, keepdims=True).clip(min=1e-12)
+    read, added = np.split(reading.astype(np.float64), [opinion.shape[1]], axis=1)
+    mixed = read**reader_share * opinion ** (1 - reader_share)
+    mixed *= (1 - added.sum(axis=1, keepdims=True)) / mixed.sum(axis=1, keepdims=True).clip(min=1e-12)
+    mixed = np.concatenate([mixed, added], axis=1)
     row, label = np.nonzero(mixed >= WORTH_SAYING)
-    said = (scores[row] * mixed[row, label]).astype(np.float32)
+    by_name = np.broadcast_to(scores if scores.ndim == 2 else scores[:, None], mixed.shape)
+    said = (by_name[row, label] * mixed[row, label]).astype(np.float32)
     order = np.argsort(-said, kind="stable")
     return Found(boxes[row[order]], label[order].astype(np.int64), said[order])

@@ -3,24 +3,33 @@
     cells.geojson    QuPath detections, a FeatureCollection with one feature a line
     coco.json        a COCO data set: the slide as its image, the cells as annotations
     cells.csv        one row a cell
+    cells.dcm        DICOM Microscopy Bulk Simple Annotations; these take all cells at once, some 100 bytes each
 
 Coordinates are pixels of level 0 from the slide's top left corner, to a hundredth.
 """
 
 import csv
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from marrowscope.cells.boxes import as_boxes
+from marrowscope.cells.detections import Detections
 from marrowscope.cells.files import replacing
 from marrowscope.cells.taxonomy import CellClass
+from marrowscope.detect.bulk_annotations import AnnotatedSlide, Finder, source_image, write_bulk_annotations
 from marrowscope.detect.outputs import qupath_feature
 from marrowscope.detect.saved import as_json, printable
 from marrowscope.detect.slide_table import CellsFile
+from marrowscope.slide.marks import dicom_files, head_of, is_dicom
+
+log = logging.getLogger(__name__)
 
 Cell = tuple[list[float], CellClass, float]
 """Box, class and score."""
@@ -32,12 +41,26 @@ class SlideFormat(StrEnum):
     GEOJSON = "geojson"
     COCO = "coco"
     CSV = "csv"
+    DICOM = "dicom"
 
 
-def export_cells(cells: CellsFile, folder: Path, formats: Collection[SlideFormat]) -> list[Path]:
-    """Write the formats asked for into the folder, each whole or not at all; their paths."""
+def export_cells(
+    cells: CellsFile, folder: Path, formats: Collection[SlideFormat], *, slide: Path | None = None
+) -> list[Path]:
+    """Write the formats asked for into the folder, each whole or not at all; their paths.
+
+    slide: its own file or folder, to which DICOM annotations refer if it is DICOM. No such annotations can be made of
+    no cell: then none are, and the log says so.
+    """
     written = []
     for kind in dict.fromkeys(formats):
+        if kind is SlideFormat.DICOM:
+            if not len(cells):
+                log.warning("%s: no cell was found, so there are no DICOM annotations", cells.head.name)
+                continue
+            _write_dicom(cells, folder / "cells.dcm", slide)
+            written.append(folder / "cells.dcm")
+            continue
         name, write = _WRITERS[kind]
         with replacing(folder / name) as aside, aside.open("w", encoding="utf-8", newline="") as out:
             write(cells, out)
@@ -85,6 +108,31 @@ def _write_csv(cells: CellsFile, out: TextIO) -> None:
     write = csv.writer(out, lineterminator="\n")
     write.writerow(["slide", "class", "code", "lineage", "score", "x1", "y1", "x2", "y2"])
     write.writerows([name, c.name, c.code, str(c.lineage), score, *box] for box, c, score in _rows(cells))
+
+
+def _write_dicom(cells: CellsFile, path: Path, slide: Path | None) -> None:
+    head = cells.head
+    rows = list(cells.batches())
+    found = Detections(
+        as_boxes(np.concatenate([r.boxes for r in rows])),
+        np.concatenate([r.labels for r in rows]),
+        np.concatenate([r.scores for r in rows]),
+        head.taxonomy,
+    )
+    about = AnnotatedSlide(head.name, head.width, head.height, head.um_per_px)
+    model = head.about["model"]
+    source = source_image(files, about) if (files := _dicom_files(slide)) else None
+    finder = Finder(str(model["checkpoint"]), str(model["weights"]))
+    write_bulk_annotations(path, found, about, finder=finder, made_at=datetime.now(UTC), source=source)
+
+
+def _dicom_files(slide: Path | None) -> list[Path]:
+    """The files of a DICOM slide; none for a slide of another format."""
+    if slide is None or not slide.exists():
+        return []
+    if slide.is_dir():
+        return dicom_files(slide)
+    return dicom_files(slide.parent) if is_dicom(head_of(slide)) else []
 
 
 _WRITERS: dict[SlideFormat, tuple[str, Callable[[CellsFile, TextIO], None]]] = {

@@ -45,7 +45,8 @@ class SlidePlan:
     """All that decides what is found on a slide, told before the first tile is looked at.
 
     width, height: of level 0. um_per_px: None if not known. places: where cells count. cells_px: the middle size of a
-    cell in pixels of level 0. model: what else identifies the detector, such as the hash of its weights.
+    cell in pixels of level 0. model: what else identifies the detector, such as the hash of its weights. path: the
+    slide's own file or folder.
     """
 
     name: str
@@ -59,6 +60,7 @@ class SlidePlan:
     taxonomy: Taxonomy
     model: Mapping[str, Any]
     confusion: Confusion | None = None
+    path: Path | None = None
 
     def batches(self) -> list[Batch]:
         """All tiles, row by row, in batches."""
@@ -164,7 +166,7 @@ def _finish(
         differential = count_detections(found, plan.taxonomy)
         adjusted = None if plan.confusion is None else adjust(differential, plan.confusion)
         write_differential(differential, table.folder, adjusted)
-        exported = export_cells(cells, table.folder, formats)
+        exported = export_cells(cells, table.folder, formats, slide=plan.path)
     return differential, adjusted, (table.folder / CELLS, table.folder / "differential.md", *exported)
 
 

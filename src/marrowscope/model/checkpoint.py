@@ -25,6 +25,7 @@ from marrowscope.cells.files import replacing
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.errors import BadCheckpoint, MarrowscopeError
 from marrowscope.model.config import InputScale, ModelRecipe, ReaderRecipe
+from marrowscope.model.prototypes import KnownCells, Prototypes
 from marrowscope.model.rcnn import CellDetector
 from marrowscope.model.reader import CellReader
 from marrowscope.model.traits import Traits
@@ -33,6 +34,7 @@ WEIGHTS = "model.safetensors"
 FORMAT = "1"
 READER = "reader."
 """Before the names of the reader's weights."""
+_KNOWN = "known."
 _T = TypeVar("_T")
 _Network = TypeVar("_Network", bound=nn.Module)
 _BIAS = "heads.box_predictor.classify.bias"
@@ -45,8 +47,9 @@ class Checkpoint:
     recipe: the whole training recipe as plain values, for the record. score_threshold: chosen on validation (see
     `training.calibrating`), in calibrated scores where there is a calibration. metrics: the validation figures of
     `epoch`. scale, reader, calibration: see `Traits`. confusion: how validation cells were named when counted at the
-    threshold (see `cells.adjusted`). fields_seen: what fields looked like in training (see `cells.fields_seen`). Each
-    is None where it was not kept.
+    threshold (see `cells.adjusted`). fields_seen: what fields looked like in training (see `cells.fields_seen`). known:
+    what the cells of each class look like to the reader. Each is None where it was not kept. added: so many classes of
+    the taxonomy, the last ones, were added from a few cells (see `model.prototypes`); the weights do not know them.
     """
 
     weights: Mapping[str, Tensor]
@@ -63,12 +66,21 @@ class Checkpoint:
     calibration: Calibration | None = None
     confusion: Confusion | None = None
     fields_seen: FieldsSeen | None = None
+    known: KnownCells | None = None
+    added: int = 0
+
+    @property
+    def learned(self) -> Taxonomy:
+        """The classes that the weights know: all that were not added later."""
+        return self.taxonomy.keep(range(len(self.taxonomy) - self.added))
 
     @property
     def traits(self) -> Traits:
         """What a user of the detector must know, without the weights."""
         cell_px = self.model.middle_anchor if self.scale is None else self.scale.cell_px
-        return Traits(self.taxonomy, self.model.input_size, self.scale, self.reader, self.calibration, cell_px)
+        return Traits(
+            self.taxonomy, self.model.input_size, self.scale, self.reader, self.calibration, cell_px, self.added
+        )
 
     def header(self) -> dict[str, Any]:
         """Everything but the weights, as plain values."""
@@ -86,14 +98,16 @@ class Checkpoint:
             "calibration": self.calibration and self.calibration.to_dict(),
             "confusion": self.confusion,
             "fields_seen": self.fields_seen and self.fields_seen.to_dict(),
+            "added": self.added,
         }
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any], weights: Mapping[str, Tensor], *, where: str) -> "Checkpoint":
-        """What `header` gave, with weights. BadCheckpoint for anything else."""
+        """What `header` gave, with all tensors of its file. BadCheckpoint for anything else."""
+        known = {k.removeprefix(_KNOWN): v.float() for k, v in weights.items() if k.startswith(_KNOWN)}
         try:
             return cls(
-                weights=weights,
+                weights={k: v for k, v in weights.items() if not k.startswith(_KNOWN)},
                 model=ModelRecipe.model_validate(header["model"]),
                 taxonomy=Taxonomy.from_dict(header["taxonomy"], where=where),
                 recipe=header["recipe"],
@@ -107,6 +121,8 @@ class Checkpoint:
                 calibration=_read(header, "calibration", Calibration.from_dict),
                 confusion=_read(header, "confusion", _counts),
                 fields_seen=_read(header, "fields_seen", FieldsSeen.from_dict),
+                known=KnownCells(**known) if known else None,
+                added=int(header.get("added", 0)),
             )
         except (KeyError, ValidationError, TypeError, ValueError, MarrowscopeError) as e:
             raise BadCheckpoint(
@@ -115,7 +131,7 @@ class Checkpoint:
 
     def build(self) -> CellDetector:
         """The detector, in eval mode, on the CPU. BadCheckpoint where weights and recipe do not belong together."""
-        detector = CellDetector(self.model, len(self.taxonomy), pretrained=False)
+        detector = CellDetector(self.model, len(self.taxonomy) - self.added, pretrained=False)
         own = {k: v for k, v in self.weights.items() if not k.startswith(READER)}
         return _filled(detector, own)
 
@@ -124,7 +140,14 @@ class Checkpoint:
         if self.reader is None:
             return None
         own = {k.removeprefix(READER): v for k, v in self.weights.items() if k.startswith(READER)}
-        return _filled(CellReader(self.reader, len(self.taxonomy), pretrained=False), own)
+        reader = _filled(CellReader(self.reader, len(self.taxonomy) - self.added, pretrained=False), own)
+        if self.added:
+            if self.known is None:
+                raise BadCheckpoint(
+                    f"{self.added} of its classes were added, but not what their cells look like. Fetch it anew."
+                )
+            reader.prototypes = Prototypes(self.known, self.added)
+        return reader
 
 
 def _filled(network: _Network, weights: Mapping[str, Tensor]) -> _Network:
@@ -165,9 +188,10 @@ def level_shift(checkpoint: Checkpoint) -> float:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
     """Write `folder/model.safetensors` aside, fsync, rename. `half`: float16 weights, for a file half the size."""
+    known = {} if checkpoint.known is None else {_KNOWN + k: v for k, v in vars(checkpoint.known).items()}
     weights = {
         k: (v.half() if half and v.is_floating_point() else v).detach().cpu().contiguous().clone()
-        for k, v in checkpoint.weights.items()
+        for k, v in (*checkpoint.weights.items(), *known.items())
     }
     with replacing(folder / WEIGHTS) as aside:
         save_file(weights, aside, metadata={"marrowscope": FORMAT, "checkpoint": json.dumps(checkpoint.header())})

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from marrowscope.model.config import ModelRecipe, ReaderRecipe
+from marrowscope.model.prototypes import Prototypes
 from marrowscope.model.trunk import Trunk
 
 
@@ -32,8 +33,15 @@ class CellReader(nn.Module):
         self.classify = nn.Linear(sum(self.trunk.channels), classes)
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.zeros_(self.classify.bias)
+        self.prototypes: Prototypes | None = None
+        """Of classes that were added later; it has no weights of its own (see `Checkpoint.known`)."""
+
+    def features(self, crops: Tensor) -> Tensor:
+        """What the last layer reads, (n, D), of crops (n, 3, S, S) in grey levels 0..255."""
+        return torch.cat([m.mean(dim=(2, 3)) for m in self.trunk(crops)], dim=1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Class logits (n, K) of crops (n, 3, S, S) in grey levels 0..255."""
-        means = [m.mean(dim=(2, 3)) for m in self.trunk(crops)]
-        return self.classify(self.dropout(torch.cat(means, dim=1)))
+        """Class logits (n, K) of crops (n, 3, S, S) in grey levels 0..255, added classes last."""
+        features = self.features(crops)
+        logits = self.classify(self.dropout(features))
+        return logits if self.prototypes is None else self.prototypes(features, logits)

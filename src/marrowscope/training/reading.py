@@ -35,6 +35,7 @@ from marrowscope.model.reader import CellReader
 from marrowscope.training.augment import Augmentation
 from marrowscope.training.calibrating import calibrated
 from marrowscope.training.dataset import FieldDataset
+from marrowscope.training.few_shot import remembered
 from marrowscope.training.loop import LOG, Run, StepReport, kept_lines
 from marrowscope.training.recipe import Changeable
 from marrowscope.training.sampling import EpochSampler
@@ -92,10 +93,15 @@ def train_reader(
     """Train a reader for the detector of `start`, on the device, else the GPU there is, else the CPU.
 
     Where `start` has a reader of the same trunk and classes, training goes on from that, as for a finer crop.
-    BadInput without a labelled cell or where `out` holds a run and `resume` is false; BadRecipe where a resumed run
-    would not be the same run.
+    BadInput without a labelled cell, where `out` holds a run and `resume` is false, or where `start` has classes that
+    its detector never learned; BadRecipe where a resumed run would not be the same run.
     """
     out = Path(out)
+    if start.added:
+        raise BadInput(
+            f"{start.taxonomy.names[-1]} was added from a few cells, and the detector never learned it. "
+            "Train that first: `marrowscope train --start`."
+        )
     if not any(len(f.truth(start.taxonomy).boxes) for f in fields):
         raise BadInput("no labelled cell to train on. Check the folder with `marrowscope data check`.")
     if (out / STATE).exists() and not resume:
@@ -193,6 +199,7 @@ class _ReaderRun:
             on_epoch(line)
         if len(self.validation):
             self._calibrate()
+        self._remember()
         return Run(self.out, lines[-1])
 
     def _calibrate(self) -> None:
@@ -207,6 +214,11 @@ class _ReaderRun:
             traits=replace(made.traits, calibration=None),
         )
         save_checkpoint(self.out / "best", calibrated(made, detect_labelled(detector, self.validation.fields)))
+
+    def _remember(self) -> None:
+        made = load_checkpoint(self.out / "best")
+        if made.known is None and (more := remembered(made, self.dataset.fields, self.device)) is not made:
+            save_checkpoint(self.out / "best", more)
 
     def _train_epoch(self, on_step: Callable[[StepReport], None]) -> float:
         self.reader.train()
@@ -288,6 +300,7 @@ class _ReaderRun:
             # What was fitted to the detector's own scores says nothing of the reader's.
             calibration=None,
             confusion=None,
+            known=None,
         )
 
     def _save(self) -> None:

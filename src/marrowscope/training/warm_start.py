@@ -80,7 +80,7 @@ def carried_over(start: Checkpoint, taxonomy: Taxonomy, recipe: Recipe) -> dict[
         per_class = name.startswith(_CLASSIFY) or (
             name.startswith(_LOCATE) and recipe.model.box_regression == "per class"
         )
-        carried[name] = _rows(name, old, value, start.taxonomy, taxonomy) if per_class else old
+        carried[name] = _rows(name, old, value, start.learned, taxonomy) if per_class else old
         if carried[name].shape != value.shape:
             raise BadCheckpoint(f"{name}: {tuple(old.shape)} does not fit the detector. Fetch the checkpoint anew.")
     return carried
@@ -101,7 +101,7 @@ def with_reader_of(start: Checkpoint, detector: Checkpoint, *, seed: int) -> Che
     weights = dict(detector.weights)
     for name, old in earlier.state_dict().items():
         per_class = name.startswith("classify.")
-        weights[READER + name] = _rows(name, old, fresh[name], start.taxonomy, detector.taxonomy) if per_class else old
+        weights[READER + name] = _rows(name, old, fresh[name], start.learned, detector.taxonomy) if per_class else old
     return replace(detector, weights=weights, reader=recipe)
 
 

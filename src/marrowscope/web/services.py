@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from marrowscope.station.review import Review
     from marrowscope.station.settings import StationSettings
     from marrowscope.station.signout import SignOut
+    from marrowscope.station.teaching import Teaching
     from marrowscope.store.store import Store
     from marrowscope.web.microscope import Microscope
     from marrowscope.web.pictures import Pictures
@@ -40,6 +41,7 @@ class Services:
     desk: "Desk"
     review: "Review"
     signout: "SignOut"
+    teaching: "Teaching"
     microscope: "Microscope"
     examine: Callable[[FieldImage], tuple[Detections, int]]
     cameras: Sequence[CameraChoice]

@@ -7,19 +7,21 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from marrowscope.station.retraining import export_reviewed
-from marrowscope.web.permissions import Admin, Reader
+from marrowscope.web.permissions import Admin, Reader, Technician
 from marrowscope.web.routes.parts import Limit, Offset, PathId
 from marrowscope.web.schemas.admin import (
     AuditEntry,
     AuditPage,
     CountOf,
     Integrity,
+    Lesson,
     ModelVersion,
     Promotion,
     Renaming,
     RetrainingSet,
     RetrainingWish,
     Statistics,
+    Teachable,
     WorkOf,
 )
 from marrowscope.web.schemas.common import LINE, WORD
@@ -98,6 +100,21 @@ def promote_model(model_id: PathId, body: Promotion, works: Works, who: Admin) -
     """Let this model look at new fields from now on (a live microscope: from its next start)."""
     works.store.promote(model_id, by=who.name, why=body.why)
     return models(works, who)
+
+
+@router.get("/models/teachable")
+def teachable(works: Works, who: Reader) -> list[Teachable]:
+    """Classes of the scheme that the model in service does not know, and how many cells people named so."""
+    return [Teachable.model_validate(entry) for entry in works.teaching.teachable()]
+
+
+@router.post("/models/teach", status_code=201)
+def teach(body: Lesson, works: Works, who: Technician) -> ModelVersion:
+    """Make a candidate that knows a class more, from the cells that people named so; it serves once it is promoted.
+
+    Takes seconds; with fields to compare models on, as long as both need for these.
+    """
+    return ModelVersion.model_validate(works.teaching.teach(body.code, by=who.name))
 
 
 @router.post("/retraining")

@@ -64,6 +64,21 @@ class Promotion(Body):
     why: Stated
 
 
+class Teachable(Answer):
+    """A class that the model in service does not know. cells: named so by people. enough: it can be taught."""
+
+    code: str
+    name: str
+    cells: int
+    enough: bool
+
+
+class Lesson(Body):
+    """code: of the class to teach."""
+
+    code: Code
+
+
 class RetrainingWish(Body):
     """specimens: ids of the cases whose reviewed fields are written; left out, all."""
 
