@@ -70,6 +70,8 @@ def openvino_graphs(models: Mapping[str, Model]) -> dict[str, Graph]:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         # Else bfloat16 where the processor has it, and scores that differ in the second digit.
         "INFERENCE_PRECISION_HINT": "f32",
+        # Pinned, every process of one thread computes on the first core, and the others stand idle.
+        "ENABLE_CPU_PINNING": False,
     }
     return in_a_thread_of_its_own(
         lambda: {name: _Compiled(core.compile_model(model, "CPU", settings)) for name, model in models.items()}
