@@ -152,7 +152,7 @@ def interval(values: Sequence[float]) -> str:
     """Mean with its 95 % interval over draws."""
     mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
     half = float(student.ppf(0.975, len(values) - 1)) * deviation / np.sqrt(len(values))
-    return f"{mean:.3f} ({mean - half:.3f}-{mean + half:.3f})"
+    return f"{mean:.3f} ({mean - half:.3f}, {mean + half:.3f})"
 
 
 def measure(path: str, data: Path, ceiling: str | None) -> None:
