@@ -20,6 +20,7 @@ def run(script, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_training_steps_of_both_losses_are_set_side_by_side():
     small = ["--set", "model.trunk_weights=none", "--set", "model.input_size=[96,72]", "--field", "320", "240"]
     said = run("training_step.py", *small, "--fields", "2", "--warm", "0", "--repeats", "1", "--threads", "1")

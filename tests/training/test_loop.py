@@ -100,16 +100,17 @@ def same_run(a: Path, b: Path) -> None:
     assert logs[0] == logs[1]
 
 
-SLOW = [pytest.param(at, marks=pytest.mark.slow) for at in (2, 5, -4)]
+SLOW = [pytest.param(at, marks=pytest.mark.slow) for at in (1, 2, 5, -4, -2)]
 
 
-@pytest.mark.parametrize("kill_at", [1, 3, -2, *SLOW])
+@pytest.mark.parametrize("kill_at", [3, *SLOW])
 def test_a_killed_run_goes_on_to_the_very_weights_of_an_uninterrupted_one(folder, uninterrupted, tmp_path, kill_at):
     child(folder, tmp_path / "run", kill_at=kill_at)
     child(folder, tmp_path / "run", kill_at=None, resume=True)
     same_run(uninterrupted, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_baseline_resumes_bit_for_bit_too_although_it_draws_samples(folder, tmp_path):
     settings = (*SETTINGS, "model.loss=softmax")
     child(folder, tmp_path / "whole", kill_at=None, settings=settings)
