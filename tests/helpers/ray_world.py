@@ -41,8 +41,11 @@ def look(job: SlideJob, plan: SlidePlan, batch: Batch) -> Looked:
     node = ray.get_runtime_context().get_node_id()
     with (Path(job.model) / node).open("a", encoding="utf-8") as notes:
         notes.write(f"{batch.number}\n")
-    time.sleep(0.2)
-    return look_batch(ray_slide(), Discs(), plan, batch, ahead=False)
+    time.sleep(0.4)
+    looked = look_batch(ray_slide(), Discs(), plan, batch, ahead=False)
+    with (Path(job.model).parent / node).open("a", encoding="utf-8") as ended:
+        ended.write(f"{batch.number}\n")
+    return looked
 
 
 def notes(folder: Path) -> list[list[int]]:
@@ -68,11 +71,21 @@ def lose(folder: Path, job: SlideJob) -> dict[str, Any]:
     cluster.wait_for_nodes()
     killed: list[int] = []
 
+    def in_hand() -> bool:
+        """Whether the second node has begun a batch and not ended it."""
+        note, ended = Path(job.model) / second.node_id, folder / second.node_id
+        return note.exists() and len(note.read_text()) > (len(ended.read_text()) if ended.exists() else 0)
+
     def kill(far: SlideProgress) -> None:
-        both = len(notes(Path(job.model))) == 2
-        if not killed and both and far.done >= far.total // 3:
-            cluster.remove_node(second, allow_graceful=False)
-            killed.append(far.done)
+        if killed or far.done < far.total // 3:
+            return
+        until = time.monotonic() + 1
+        while not in_hand():
+            if time.monotonic() > until:
+                return
+            time.sleep(0.01)
+        cluster.remove_node(second, allow_graceful=False)
+        killed.append(far.done)
 
     try:
         with RayEngine(cluster.address, slide_work=SlideWork(plan, look)) as engine:
