@@ -88,7 +88,10 @@ def centres(
     terminal.table(table.columns, table.rows, title=table.title)
     if changes.rows:
         apart = [row for row in changes.rows if row[-1]]
-        terminal.table(changes.columns[:-1], [row[:-1] for row in apart], title=f"What differs. {changes.title}")
+        if apart:
+            terminal.table(changes.columns[:-1], [row[:-1] for row in apart], title=f"What differs. {changes.title}")
+        else:
+            terminal.say("Nothing differs by more than chance would have it.")
     terminal.say(f"{out / 'centres.md'}     all tables and the picture")
 
 

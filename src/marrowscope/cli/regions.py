@@ -77,7 +77,8 @@ def _tell(terminal: Terminal, name: str, chosen: "Sequence[Region]") -> None:
         terminal.table(columns, rows)
     if len(chosen) > _SHOWN:
         terminal.say(f"... and {len(chosen) - _SHOWN} more")
-    terminal.say(f"{name}: {len(chosen)} regions, about {round(sum(r.nuclei for r in chosen))} nucleated cells")
+    regions = f"{len(chosen)} region" if len(chosen) == 1 else f"{len(chosen)} regions"
+    terminal.say(f"{name}: {regions}, about {round(sum(r.nuclei for r in chosen))} nucleated cells")
 
 
 def _write(path: Path, slide: "WholeSlide", chosen: "Sequence[Region]", um_per_px: float | None) -> None:
