@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from socket import gethostname
 from types import TracebackType
@@ -163,11 +164,15 @@ class LocalEngine:
         """workers: processes, one core each."""
         self._workers = workers
         self._others = set(multiprocessing.active_children())
-        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+        self._pool = ProcessPoolExecutor(workers, _copies(), _begin_worker, (dict(os.environ),))
 
     def prepare(self, job: SlideJob) -> SlidePlan:
         """`prepare`, in a worker."""
-        return self._result(self._pool.submit(prepare, job))
+        return self._result(self.submit(prepare, job))
+
+    def submit(self, job: Callable[..., Result], *of: object) -> "Future[Result]":
+        """Have a worker do a job; both travel there, and its result back."""
+        return self._pool.submit(job, *of)
 
     def work(self, job: SlideJob, plan: SlidePlan) -> Work:
         """An engine for `run_slide`. Few batches are out at a time, so that memory stays bounded."""
@@ -178,7 +183,7 @@ class LocalEngine:
             try:
                 while True:
                     while len(out) < AHEAD * self._workers and (batch := next(waiting, None)) is not None:
-                        out[self._pool.submit(look, job, plan, batch)] = batch
+                        out[self.submit(look, job, plan, batch)] = batch
                     if not out:
                         return
                     for done in wait(out, return_when=FIRST_COMPLETED).done:
@@ -219,7 +224,21 @@ def default_workers(device: str) -> int:
     return 1 if device == "cuda" else cores
 
 
-def _begin_worker() -> None:
+def _copies() -> BaseContext:
+    """How workers come to be: on Linux as copies of a process that has imported all they need, whose pages they share;
+    elsewhere each from nothing.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["marrowscope.assemble.shared_by_workers"])
+    return context
+
+
+def _begin_worker(environ: dict[str, str]) -> None:
+    # What it was copied from may be older than the latest change.
+    os.environ.clear()
+    os.environ.update(environ)
     # Ctrl-C reaches all processes of the terminal; the parent says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
