@@ -24,7 +24,13 @@ READER_RECIPE = ReaderRecipe(
     trunk="mobilenetv3_small_050", trunk_weights="none", strides=(8, 16), frozen_stride=0, crop_px=32, dropout=0
 )
 RECIPE = ReadingRecipe(
-    reader=READER_RECIPE, augmentation=Augmentation(), epochs=4, batch_size=8, learning_rate=4e-3, averaged=0.7
+    reader=READER_RECIPE,
+    augmentation=Augmentation(),
+    epochs=4,
+    batch_size=8,
+    learning_rate=4e-3,
+    averaged=0.7,
+    mixup=0.3,
 )
 
 
@@ -100,7 +106,7 @@ def test_a_run_taken_up_ends_with_the_weights_of_an_uninterrupted_one(
 def test_a_reader_that_is_there_already_goes_on_learning(
     run: Path, fields: tuple[LabelledField, ...], tmp_path: Path
 ) -> None:
-    gently = RECIPE.changed(["epochs=1", "learning_rate=1e-5", "averaged=0", "reader.crop_px=40"])
+    gently = RECIPE.changed(["epochs=1", "learning_rate=1e-5", "averaged=0", "mixup=0", "reader.crop_px=40"])
     train_reader(load_checkpoint(run / "best"), fields[:12], fields[12:], gently, tmp_path)
     made = load_checkpoint(tmp_path / "best")
     assert made.metrics["reader_val_accuracy"] > 0.9

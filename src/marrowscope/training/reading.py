@@ -73,6 +73,9 @@ class ReadingRecipe(Changeable):
     """Neighbours in maturation are labelled as people can, and no name is certain."""
     balance: float = Field(0.5, ge=0, le=1)
     """Classes weigh by their count to the power of minus this."""
+    mixup: float = Field(0.0, ge=0)
+    """Alpha of the beta distribution by which each batch is blended with itself in another order, labels alike; 0 for
+    never (Zhang et al. 2018, arXiv:1710.09412)."""
     averaged: float = Field(0.998, ge=0, lt=1)
     """Share of the mean weights that is kept at each step."""
     seed: int = Field(0, ge=0)
@@ -229,10 +232,7 @@ class _ReaderRun:
             rate = self._learning_rate()
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            logits = self.reader(images.to(self.device))
-            loss = nn.functional.cross_entropy(
-                logits, labels.to(self.device), self.weights, label_smoothing=self.recipe.label_smoothing
-            )
+            loss = self._loss(images.to(self.device), labels.to(self.device), count)
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
@@ -242,6 +242,20 @@ class _ReaderRun:
             total, count = total + value, count + 1
             on_step(StepReport(self.epoch + 1, self.recipe.epochs, count, max(self.steps, count), value, rate))
         return total / max(count, 1)
+
+    def _loss(self, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        recipe = self.recipe
+
+        def of(logits: Tensor, labels: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(logits, labels, self.weights, label_smoothing=recipe.label_smoothing)
+
+        if not recipe.mixup:
+            return of(self.reader(images), labels)
+        rng = np.random.default_rng([recipe.seed, self.epoch, step, 3])
+        share = float(rng.beta(recipe.mixup, recipe.mixup))
+        other = torch.from_numpy(rng.permutation(len(labels))).to(self.device)
+        logits = self.reader(share * images + (1 - share) * images[other])
+        return share * of(logits, labels) + (1 - share) * of(logits, labels[other])
 
     def _learning_rate(self) -> float:
         """A cosine up over the first epoch, one down over the rest."""
