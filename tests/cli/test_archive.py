@@ -1,6 +1,8 @@
 """`marrowscope archive`: check, backup, restore, verify-audit, statistics, send."""
 
 import base64
+import json
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from helpers.archive import PDF, Case, busy_archive, kept_case, new_case
 from helpers.reporting import FEW, SIGNATURE, content, facts
 from marrowscope.cli.app import FrontDoor
 from marrowscope.cli.archive import archive, archive_url
-from marrowscope.errors import BadSetting
+from marrowscope.errors import BadSetting, NotDelivered
 from marrowscope.report import mllp
 from marrowscope.store.store import Store
 
@@ -161,8 +163,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Messages that would have gone out; `tests/report/test_mllp.py` sends them in earnest."""
     messages: list[str] = []
 
-    def take(message: str, host: str, port: int, *, timeout_s: float) -> str:
-        assert (host, port, timeout_s) == ("interface.lab", 2575, 30.0)
+    def take(message: str, host: str, port: int, *, timeout_s: float, tls: ssl.SSLContext | None) -> str:
+        assert (host, port, timeout_s, tls) == ("interface.lab", 2575, 30.0, None)
         messages.append(message)
         return ""
 
@@ -178,6 +180,38 @@ def test_the_signed_report_of_a_specimen_is_sent(run: Archive, signed: Path, sen
     assert run("send", "M26-0001", "interface.lab:2575", "--home", signed, "--no-pdf", "--quiet").stdout == ""
     assert "|ED|" in sent[0]
     assert "|ED|" not in sent[1]
+    with opened(signed) as store:
+        entries, _ = store.audit(2)
+    assert [(e.what, e.subject) for e in entries] == [("report.send", "specimen/1")] * 2
+    assert entries[0].who.endswith("(command line)")
+    assert json.loads(entries[0].new) == {
+        "report": 1,
+        "version": 1,
+        "to": "interface.lab:2575",
+        "message": mllp.control_id(sent[1]),
+    }
+
+
+def test_what_was_refused_is_not_written_down_as_sent(
+    run: Archive, signed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*of: object, **more: object) -> str:
+        raise NotDelivered("rejected it")
+
+    monkeypatch.setattr(mllp, "send", refuse)
+    assert run("send", "M26-0001", "interface.lab:2575", "--home", signed).exit_code == 2
+    with opened(signed) as store:
+        assert store.audit(1)[0][0].what == "report.sign"
+
+
+def test_an_authority_is_for_an_encrypted_line(run: Archive, signed: Path, sent: list[str], tmp_path: Path) -> None:
+    (tmp_path / "hospital.pem").write_text("no certificate")
+    words = ("send", "M26-0001", "interface.lab:2575", "--home", signed, "--authority", tmp_path / "hospital.pem")
+    for more, told in (((), "Add --tls"), (("--tls",), "hospital.pem: no certificate")):
+        done = run(*words, *more)
+        assert done.exit_code == 2
+        assert told in done.output
+    assert not sent
 
 
 @pytest.mark.parametrize(

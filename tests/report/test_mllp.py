@@ -1,18 +1,21 @@
 """Against the library's own server, and against receivers that misbehave."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+import trustme
 from hl7apy.core import Message
 from hl7apy.mllp import AbstractHandler, MLLPServer
 
 from helpers.reporting import FEW, SIGNATURE, content, facts
 from marrowscope.errors import BadInput, NotDelivered
 from marrowscope.report.hl7 import oru_message
-from marrowscope.report.mllp import parse_address, send
+from marrowscope.report.mllp import parse_address, send, trusting
 
 MESSAGE = oru_message(content(facts({"MYELO": 3})[0], scheme=FEW, signature=SIGNATURE), b"%PDF-1.7" * 100)
 CONTROL_ID = MESSAGE.split("|")[9]
@@ -49,16 +52,22 @@ def library_server(code: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def receiver(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+def receiver(answer: Callable[[socket.socket], object], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A server that reads the message and does what it likes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
+            plain, _ = server.accept()
+            # A client that does not trust the certificate hangs up.
+            with (
+                suppress(ssl.SSLError, ConnectionError),
+                plain if tls is None else tls.wrap_socket(plain, server_side=True) as connection,
+            ):
                 data = b""
                 while not data.endswith(b"\x1c\r"):
-                    data += connection.recv(1 << 16)
+                    if not (part := connection.recv(1 << 16)):
+                        return
+                    data += part
                 answer(connection)
 
         thread = threading.Thread(target=serve)
@@ -110,6 +119,31 @@ def test_silence_ends_with_the_time_that_was_given() -> None:
                 send(MESSAGE, "127.0.0.1", port, timeout_s=0.2)
         finally:
             done.set()
+
+
+ACCEPTED = f"\x0bMSH|^~\\&|X\rMSA|AA|{CONTROL_ID}\r\x1c\r".encode()
+
+
+def test_an_encrypted_line_leads_to_a_receiver_whose_authority_is_trusted_and_to_no_other(tmp_path: Path) -> None:
+    ours, others = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(tmp_path / "ours.pem")
+    encrypted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.issue_cert("127.0.0.1").configure_cert(encrypted)
+    with receiver(lambda connection: connection.sendall(ACCEPTED), encrypted) as port:
+        assert CONTROL_ID in send(MESSAGE, "127.0.0.1", port, tls=trusting(tmp_path / "ours.pem"))
+    others.issue_cert("127.0.0.1").configure_cert(encrypted)
+    heard = []
+    with (
+        receiver(heard.append, encrypted) as port,
+        pytest.raises(NotDelivered, match=r"not to be trusted .*Nothing was sent"),
+    ):
+        send(MESSAGE, "127.0.0.1", port, tls=trusting(tmp_path / "ours.pem"))
+    assert not heard
+
+
+def test_a_receiver_that_does_not_encrypt_is_told_apart() -> None:
+    with receiver(lambda connection: None) as port, pytest.raises(NotDelivered, match=f"127.0.0.1:{port}"):
+        send(MESSAGE, "127.0.0.1", port, tls=trusting(), timeout_s=1)
 
 
 def test_nobody_listening_is_told() -> None:

@@ -44,6 +44,7 @@ def changes(store: Store, case: Case) -> dict[str, Callable[[], object]]:
         "effort.add": lambda: store.add_effort(case.id, 1, 2, 3, by="root"),
         "report.draft": lambda: store.save_draft(case.id, f'{{"conclusion":"{PATIENT}"}}', by="root"),
         "report.sign": lambda: store.sign(case.id, f'{{"patient":"{PATIENT}"}}', PDF, by="root", meaning="approved"),
+        "report.send": lambda: store.note_sent(1, "interface.lab:2575", "M1", by="root"),
         "report.amend": lambda: store.begin_amendment(case.id, "why not", by="root"),
         "model.add": lambda: store.add_model("light", "ab" * 32, "clinical", "m", "", by="root"),
         "model.promote": lambda: store.promote(1, by="root", why="best"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.cli.terminal import Quiet, Terminal
+from marrowscope.cli.terminal import Quiet, Terminal, command_line_user
 
 if TYPE_CHECKING:
     from marrowscope.store.store import Store
@@ -193,26 +193,40 @@ def send(
     url: ArchiveUrl = None,
     pdf: Annotated[bool, typer.Option(help="Send the signed PDF inside the message.")] = True,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the acknowledgement.")] = 30.0,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Encrypt the line, and see that the receiver is who it says.")
+    ] = False,
+    authority: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of who signed the receiver's certificate, if not known here; with --tls."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Send the signed report of a specimen to the hospital, as HL7 v2.5.1 ORU^R01 over MLLP.
 
     Done when the receiver has acknowledged it; exit code 2 where it refused or did not answer. An amended report is
-    marked as a correction of the one before. The line is not encrypted: stay inside the hospital's network.
+    marked as a correction of the one before. What was accepted is written into the audit trail. Without --tls the line
+    is not encrypted: stay inside the hospital's network.
 
     \b
     Examples:
       marrowscope archive send KM-2026-0417 interface.hospital:2575
       marrowscope archive send KM-2026-0417 interface.hospital:2575 --no-pdf
+      marrowscope archive send KM-2026-0417 interface.hospital:2576 --tls --authority hospital.pem
     """  # noqa: D301 (\b keeps the lines)
+    from marrowscope.errors import BadInput
     from marrowscope.report import mllp
     from marrowscope.report.content import ReportContent
     from marrowscope.report.hl7 import oru_message
 
     host, port = mllp.parse_address(interface)
+    if authority is not None and not tls:
+        raise BadInput("--authority is for an encrypted line. Add --tls.")
+    encryption = mllp.trusting(authority) if tls else None
     with _open(home, url) as store:
         report = store.newest_report(specimen)
         content = ReportContent.from_json(report.content)
         message = oru_message(content, store.report_pdf(report.id) if pdf else None)
-    mllp.send(message, host, port, timeout_s=timeout)
+        mllp.send(message, host, port, timeout_s=timeout, tls=encryption)
+        store.note_sent(report.id, f"{host}:{port}", mllp.control_id(message), by=command_line_user())
     Terminal(quiet).say(f"{specimen}, version {report.version}: accepted by {host}:{port}", style="green")

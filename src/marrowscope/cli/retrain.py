@@ -3,7 +3,6 @@
 The steps, and where they leave what, are in `retrain_steps`.
 """
 
-import getpass
 import json
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from marrowscope.cli.terminal import Device, Quiet, Settings, Terminal, Threads
+from marrowscope.cli.terminal import Device, Quiet, Settings, Terminal, Threads, command_line_user
 
 if TYPE_CHECKING:
     from marrowscope.cli.retrain_steps import Plan
@@ -139,7 +138,7 @@ def _who(store: "Store", by: str | None, promote: Promote) -> str:
     from marrowscope.errors import NotAllowed
 
     if by is None:
-        return f"{getpass.getuser()} (command line)"
+        return command_line_user()
     user = store.user(by)
     if promote != "never" and (user.role is not Role.ADMIN or not user.active):
         raise NotAllowed(f"{by} is {user.role.value}{'' if user.active else ', not active'}: promoting takes an admin.")

@@ -1,5 +1,6 @@
 """What every command says, and how: results on stdout, progress and warnings on stderr, bars only on a terminal."""
 
+import getpass
 import os
 import sys
 import time
@@ -67,6 +68,11 @@ def say_error(text: str) -> None:
 def speaks_for_all() -> bool:
     """Of several training processes the first one speaks, and writes what is written once."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def command_line_user() -> str:
+    """Under which name the audit trail knows whoever types a command."""
+    return f"{getpass.getuser()} (command line)"
 
 
 def make_folder(out: Path) -> Path:

@@ -1,12 +1,14 @@
 """Hand an HL7 v2 message to a hospital's interface over MLLP, and wait until it is acknowledged.
 
 MLLP is a TCP connection on which a message stands between a vertical tab and a file separator with a carriage return.
-The answer is a message too; its MSA segment says accepted (AA, CA), error (AE, CE) or rejected (AR, CR). The connection
-is not encrypted: inside a hospital's network, or through a tunnel.
+The answer is a message too; its MSA segment says accepted (AA, CA), error (AE, CE) or rejected (AR, CR). Plain MLLP is
+not encrypted; interfaces outside the hospital's network speak it over TLS.
 """
 
 import socket
+import ssl
 import time
+from pathlib import Path
 
 from marrowscope.errors import BadInput, NotDelivered
 
@@ -25,17 +27,41 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def send(message: str, host: str, port: int, *, timeout_s: float = 30.0) -> str:
-    """Send it and return the acknowledgement as it came. timeout_s: for everything together.
+def trusting(authority: Path | None = None) -> ssl.SSLContext:
+    """TLS to an interface whose certificate is signed by an authority of this machine, or by the one of the file.
+
+    authority: certificates in PEM. BadInput where the file holds none.
+    """
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:  # ssl.SSLError is one
+        raise BadInput(f"{authority}: no certificate of an authority ({error.strerror}). Give a PEM file.") from None
+
+
+def control_id(message: str) -> str:
+    """MSH-10, by which sender and receiver know a message."""
+    return message.split("\r", 1)[0].split("|")[9]
+
+
+def send(message: str, host: str, port: int, *, timeout_s: float = 30.0, tls: ssl.SSLContext | None = None) -> str:
+    """Send it and return the acknowledgement as it came. timeout_s: for everything together. tls: None for none.
 
     NotDelivered: no connection, no answer in time, an answer that is none, or a refusal, with what the receiver said.
     """
     where = f"HL7 interface {host}:{port}"
     deadline = time.monotonic() + timeout_s
     try:
-        with socket.create_connection((host, port), timeout=timeout_s) as connection:
+        with (
+            socket.create_connection((host, port), timeout=timeout_s) as plain,
+            plain if tls is None else tls.wrap_socket(plain, server_hostname=host) as connection,
+        ):
             connection.sendall(_START + message.encode() + _END)
             answer = _answer(connection, deadline, where)
+    except ssl.SSLCertVerificationError as error:
+        raise NotDelivered(
+            f"{where}: its certificate is not to be trusted ({error.verify_message}). Nothing was sent. Name the "
+            "authority that signed it, and the host as it stands in it."
+        ) from None
     except TimeoutError:
         raise NotDelivered(
             f"{where}: no answer within {timeout_s:g} s. Whether it took the message is not known; sending it again "
@@ -44,7 +70,7 @@ def send(message: str, host: str, port: int, *, timeout_s: float = 30.0) -> str:
     except (OSError, UnicodeError) as error:  # a name that cannot be a host's is a UnicodeError
         why = getattr(error, "strerror", None) or error
         raise NotDelivered(f"{where}: {why}. Check host and port, and that it is running.") from None
-    _judge(answer, message.split("\r", 1)[0].split("|")[9], where)
+    _judge(answer, control_id(message), where)
     return answer
 
 
@@ -60,14 +86,14 @@ def _answer(connection: socket.socket, deadline: float, where: str) -> str:
     return data.partition(_END)[0].partition(_START)[2].decode("utf-8", errors="replace")
 
 
-def _judge(answer: str, control_id: str, where: str) -> None:
+def _judge(answer: str, about: str, where: str) -> None:
     segments = {line[:3]: line.split(line[3]) for line in reversed(answer.splitlines()) if line[3:]}
     said = [*segments.get("MSA", []), "", "", "", ""]
-    code, about, text = said[1:4]
+    code, acknowledged, text = said[1:4]
     if not code:
         raise NotDelivered(f"{where}: its answer has no acknowledgement (MSA). Ask its operator.")
-    if about != control_id:
-        raise NotDelivered(f"{where}: it acknowledged message '{about}', not {control_id}. Send the report again.")
+    if acknowledged != about:
+        raise NotDelivered(f"{where}: it acknowledged message '{acknowledged}', not {about}. Send the report again.")
     if code not in _ACCEPTED:
         meaning = _MEANING.get("A" + code[1:], "did not accept it")
         error = [*segments.get("ERR", []), *[""] * 9]

@@ -124,6 +124,19 @@ class Reports(Base):
             change.tell("report.sign", about("specimen", specimen_id), new=told, why=reason)
         return report
 
+    def note_sent(self, report_id: int, to: str, message: str, *, by: str, now: datetime | None = None) -> None:
+        """Write down that a signed report was handed over. to: who took it; message: by which both sides know it."""
+        to, message = intake.text(to, "receiver", empty=False), intake.text(message, "message", empty=False)
+        with self._writing(by, now) as change:
+            mine = ReportRow.id == intake.number_of(report_id, "report")
+            found = change.connection.execute(
+                select(ReportRow.specimen_id, ReportRow.version).where(mine)
+            ).one_or_none()
+            if found is None:
+                raise NotFound(f"There is no report {report_id}.")
+            told = {"report": report_id, "version": found.version, "to": to, "message": message}
+            change.tell("report.send", about("specimen", found.specimen_id), new=told)
+
     def begin_amendment(self, specimen_id: int, reason: str, *, by: str, now: datetime | None = None) -> None:
         """Open a signed case again. Reports signed before stay as they are. Conflict where it is not signed."""
         reason = intake.text(reason, "reason", empty=False)
