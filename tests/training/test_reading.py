@@ -114,6 +114,22 @@ def test_a_reader_that_is_there_already_goes_on_learning(
     assert made.reader.crop_px == 40
 
 
+def test_a_share_of_the_weights_it_began_with_is_kept(
+    run: Path, fields: tuple[LabelledField, ...], tmp_path: Path
+) -> None:
+    begun = load_checkpoint(run / "best")
+    for share in (0.0, 0.25):
+        recipe = RECIPE.changed(["epochs=1", f"start_share={share}"])
+        train_reader(begun, fields[:12], fields[12:], recipe, tmp_path / str(share))
+    learned, kept = (load_checkpoint(tmp_path / str(share) / "best").weights for share in (0.0, 0.25))
+    moved = False
+    for name, value in learned.items():
+        if name.startswith(READER) and value.is_floating_point():
+            torch.testing.assert_close(kept[name], 0.75 * value + 0.25 * begun.weights[name], rtol=1e-5, atol=1e-6)
+            moved |= not torch.equal(value, begun.weights[name])
+    assert moved
+
+
 def test_a_folder_with_a_run_is_not_overwritten(
     run: Path, fields: tuple[LabelledField, ...], start: Checkpoint
 ) -> None:

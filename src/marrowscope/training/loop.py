@@ -31,7 +31,7 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.labelled import LabelledField
 from marrowscope.data.looks import fields_seen, pictures
 from marrowscope.detect.torch_runtime import TorchDetector
-from marrowscope.errors import BadInput, BadRecipe, TrainingDiverged
+from marrowscope.errors import BadInput, TrainingDiverged
 from marrowscope.evaluation.thresholds import choose_threshold
 from marrowscope.model.anchors import fit_anchor_sizes
 from marrowscope.model.checkpoint import Checkpoint, level_shift, levelled, save_checkpoint
@@ -40,7 +40,16 @@ from marrowscope.training.calibrating import calibrated, moved
 from marrowscope.training.dataset import FieldDataset, Sample, collate
 from marrowscope.training.recipe import Recipe
 from marrowscope.training.sampling import EpochSampler, repeat_factors
-from marrowscope.training.state import STATE, RunState, agree, identity_of, load_state, random_state, save_state
+from marrowscope.training.state import (
+    STATE,
+    RunState,
+    agree,
+    identity_of,
+    load_state,
+    random_state,
+    require_unused,
+    save_state,
+)
 from marrowscope.training.validation import detect_labelled
 
 LOG = "log.jsonl"
@@ -125,8 +134,8 @@ def train(
     )
     if resume and not (out / STATE).is_file():
         resume = False  # killed before its first save: the run starts over
-    if not resume and accelerator.is_main_process and (out / STATE).exists():
-        raise BadInput(f"{out}: holds a run already. Pass --resume to go on with it, or choose another folder.")
+    if not resume and accelerator.is_main_process:
+        require_unused(out)
     torch.manual_seed(recipe.seed)
     dataset = FieldDataset(
         fields,
@@ -176,12 +185,7 @@ class _Trainer:
 
     def take_up(self, state: RunState) -> None:
         """Go on from a saved state, if it is of this very run."""
-        for key, now in self.identity.items():
-            if state.identity.get(key) != now:
-                raise BadRecipe(
-                    f"{self.out}: cannot resume, {key} differs from the run begun there. "
-                    "Give the same data and recipe, or start another run."
-                )
+        state.require(self.identity, self.out)
         bare = self.accelerator.unwrap_model(self.model)
         bare.load_state_dict(state.model)
         packed = self.optimiser.state_dict()

@@ -8,6 +8,7 @@ steps, which needs no validation to be chosen (Izmailov et al. 2018, arXiv:1803.
 together are calibrated on the validation fields.
 """
 
+import copy
 import json
 import math
 import time
@@ -28,7 +29,7 @@ from marrowscope.cells.files import write_atomically
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.detect.reading import cut_cells
 from marrowscope.detect.torch_runtime import TorchDetector
-from marrowscope.errors import BadInput, BadRecipe
+from marrowscope.errors import BadInput
 from marrowscope.model.checkpoint import READER, Checkpoint, load_checkpoint, save_checkpoint
 from marrowscope.model.config import InputScale, ReaderRecipe
 from marrowscope.model.reader import CellReader
@@ -39,7 +40,7 @@ from marrowscope.training.few_shot import remembered
 from marrowscope.training.loop import LOG, Run, StepReport, kept_lines
 from marrowscope.training.recipe import Changeable
 from marrowscope.training.sampling import EpochSampler
-from marrowscope.training.state import STATE, RunState, load_state, random_state, save_state
+from marrowscope.training.state import STATE, RunState, load_state, random_state, require_unused, save_state
 from marrowscope.training.validation import detect_labelled
 
 
@@ -78,6 +79,9 @@ class ReadingRecipe(Changeable):
     never (Zhang et al. 2018, arXiv:1710.09412)."""
     averaged: float = Field(0.998, ge=0, lt=1)
     """Share of the mean weights that is kept at each step."""
+    start_share: float = Field(0.0, ge=0, lt=1)
+    """Share of the weights that training began with in those that it ends with, where it went on from a reader: what
+    that knew beyond these fields is kept (Wortsman et al. 2022, arXiv:2109.01903)."""
     seed: int = Field(0, ge=0)
 
 
@@ -107,8 +111,8 @@ def train_reader(
         )
     if not any(len(f.truth(start.taxonomy).boxes) for f in fields):
         raise BadInput("no labelled cell to train on. Check the folder with `marrowscope data check`.")
-    if (out / STATE).exists() and not resume:
-        raise BadInput(f"{out}: holds a run already. Pass --resume to go on with it, or choose another folder.")
+    if not resume:
+        require_unused(out)
     torch.manual_seed(recipe.seed)
     run = _ReaderRun(start, fields, validation, recipe, out, device)
     if resume and (out / STATE).exists():
@@ -144,8 +148,9 @@ class _ReaderRun:
         self.validation = FieldDataset(validation, start.taxonomy, size=size, augmentation=Augmentation.none(), seed=0)
         self.sampler = EpochSampler(len(self.dataset), seed=recipe.seed)
         self.reader = CellReader(recipe.reader, len(start.taxonomy)).to(memory_format=torch.channels_last)
-        if (earlier := _reader_of(start, recipe.reader)) is not None:
-            self.reader.load_state_dict(earlier)
+        self.earlier = _reader_of(start, recipe.reader)
+        if self.earlier is not None:
+            self.reader.load_state_dict(self.earlier)
         self.reader.to(self.device)
         self.mean = AveragedModel(self.reader, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaged), use_buffers=True)
         self.optimiser = torch.optim.AdamW(_groups(self.reader, recipe.weight_decay), lr=recipe.learning_rate)
@@ -170,12 +175,7 @@ class _ReaderRun:
 
     def take_up(self, state: RunState) -> None:
         """Go on from a saved state, if it is of this very run."""
-        for key, now in self.identity.items():
-            if state.identity.get(key) != now:
-                raise BadRecipe(
-                    f"{self.out}: cannot resume, {key} differs from the run begun there. "
-                    "Give the same data and recipe, or start another run."
-                )
+        state.require(self.identity, self.out)
         for prefix, network in (("now.", self.reader), ("mean.", self.mean)):
             network.load_state_dict({k.removeprefix(prefix): v for k, v in state.model.items() if k.startswith(prefix)})
         packed = self.optimiser.state_dict()
@@ -286,8 +286,9 @@ class _ReaderRun:
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
-        """Accuracy and mean recall of the averaged reader on true boxes; nothing where no cell has a name."""
-        network = self.mean.module.eval()
+        """Accuracy and mean recall of the reader on true boxes; nothing where no cell has a name."""
+        network = copy.deepcopy(self.mean.module).eval()
+        network.load_state_dict(self._outcome())
         named, true = [], []
         for index in range(len(self.validation)):
             sample = self.validation[index]
@@ -301,9 +302,20 @@ class _ReaderRun:
         recalls = [float((said[is_ == k] == k).mean()) for k in np.unique(is_)]
         return {"val_accuracy": float((said == is_).mean()), "val_recall": float(np.mean(recalls))}
 
+    def _outcome(self) -> dict[str, Tensor]:
+        """Weights of the reader, were training over now."""
+        weights: dict[str, Tensor] = self.mean.module.state_dict()
+        share = self.recipe.start_share
+        if self.earlier is None or not share:
+            return weights
+        return {
+            name: torch.lerp(now, self.earlier[name].to(now), share) if now.is_floating_point() else now
+            for name, now in weights.items()
+        }
+
     def _checkpoint(self, line: dict[str, Any]) -> Checkpoint:
         own = {k: v for k, v in self.start.weights.items() if not k.startswith(READER)}
-        mine = {READER + k: v for k, v in self.mean.module.state_dict().items()}
+        mine = {READER + k: v for k, v in self._outcome().items()}
         return replace(
             self.start,
             weights=own | mine,

@@ -20,7 +20,7 @@ from torch import Tensor
 from marrowscope.cells.files import replacing
 from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.labelled import LabelledField, data_hash
-from marrowscope.errors import BadCheckpoint, BadInput
+from marrowscope.errors import BadCheckpoint, BadInput, BadRecipe
 from marrowscope.training.recipe import Recipe
 
 STATE = "state.safetensors"
@@ -40,6 +40,21 @@ class RunState:
     best: float
     identity: dict[str, Any]
     """What must be the same for a run to go on: recipe, data hash, classes."""
+
+    def require(self, identity: dict[str, Any], folder: Path) -> None:
+        """BadRecipe where this is the state of another run than the one that was asked for."""
+        for key, now in identity.items():
+            if self.identity.get(key) != now:
+                raise BadRecipe(
+                    f"{folder}: cannot resume, {key} differs from the run begun there. "
+                    "Give the same data and recipe, or start another run."
+                )
+
+
+def require_unused(folder: Path) -> None:
+    """BadInput where a run was begun in this folder."""
+    if (folder / STATE).exists():
+        raise BadInput(f"{folder}: holds a run already. Pass --resume to go on with it, or choose another folder.")
 
 
 def identity_of(
