@@ -1,6 +1,7 @@
 """Fields of one stain and lamp, as a model learned them and as they are kept later."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -31,22 +32,23 @@ def pixels(rng: np.random.Generator, light: float = 1.0) -> NDArray[np.uint8]:
     return np.clip(field * light + rng.normal(0, 2, field.shape), 0, 255).astype(np.uint8)
 
 
-def called(rng: np.random.Generator, names: Sequence[str] = MODEL.names) -> list[FoundCell]:
+def called(rng: np.random.Generator) -> list[FoundCell]:
     """What the model says of one field: of 8 to 16 cells, none on another."""
     cells = []
     for number in range(int(rng.integers(8, 17))):
         x, y, side = number % 6 * 26, number // 6 * 30, float(rng.normal(20, 1.5))
         score = float(np.clip(rng.normal(0.8, 0.05), 0, 1))
-        name = names[int(rng.integers(len(names)))]
-        cells.append(FoundCell((x, y, x + side, y + side), MODEL[MODEL.index(name)].code, score, 1 - score))
+        code = MODEL[int(rng.integers(len(MODEL)))].code
+        cells.append(FoundCell((x, y, x + side, y + side), code, score, 1 - score))
     return cells
 
 
-def learned(seed: int = 0, *, score: float = 0.5) -> Training:
+@cache
+def learned() -> Training:
     """What a model knows of such fields."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     looks = fields_seen(FieldImage(pixels(rng), str(n)) for n in range(LEARNED))
-    return Training(MODEL, score, looks.with_found(_detected(called(rng)) for _ in range(LEARNED)))
+    return Training(MODEL, 0.5, looks.with_found(_detected(called(rng)) for _ in range(LEARNED)))
 
 
 def _detected(cells: Sequence[FoundCell]) -> Detections:

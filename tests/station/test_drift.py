@@ -13,7 +13,7 @@ from marrowscope.cells.specimen import Edit, EditKind, ModelVersion
 from marrowscope.errors import BadCheckpoint
 from marrowscope.evaluation.drift import ENOUGH_FIELDS, MIX, Drift, DriftReport
 from marrowscope.station import drift as drifting
-from marrowscope.station.drift import NEWEST, DriftWatch, Outlook, Training
+from marrowscope.station.drift import DriftWatch, Outlook, Training
 from marrowscope.store.store import Store
 
 LEARNED = learned()
@@ -63,13 +63,17 @@ def test_under_a_weaker_lamp_the_alarm_names_lightness_and_what_to_check(case: C
     assert "lamp" in outlook.advice()
 
 
-def test_the_newest_fields_of_all_cases_are_looked_at_and_no_older_ones(case: Case) -> None:
-    keep(case.store, case.slide.id, 30, light=0.7)
+def test_the_newest_fields_of_all_cases_are_looked_at_and_no_older_ones(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drifting, "NEWEST", 10)
+    keep(case.store, case.slide.id, 6, light=0.7)
+    keep(case.store, case.slide.id, 4, seed=3)
     other = add_case(case.store, "S-2", "P-2")
-    keep(case.store, other.slide.id, NEWEST, seed=2)
+    keep(case.store, other.slide.id, 6, seed=2)
     outlook = watch(case.store).look()
     assert outlook.report is not None
-    assert (outlook.report.fields, outlook.alarm) == (NEWEST, False)
+    assert (outlook.report.fields, outlook.alarm) == (10, False)
 
 
 @pytest.mark.parametrize("count", [0, 1, ENOUGH_FIELDS - 1])
@@ -173,18 +177,30 @@ def test_the_classes_of_a_model_that_was_taught_one_since_are_not_compared(case:
 
 
 @pytest.mark.parametrize(
-    ("names", "advice"),
+    ("names", "told", "advice"),
     [
-        (["lightness", "blue to yellow", "all looks"], "Check stain, lamp, exposure, white balance and focus."),
-        (["sharpness", "cells a field"], "Check focus and objective."),
-        (["cell size"], "Check objective. It may be the patients, and not the pictures."),
-        (["cells a field", MIX], "It may be the patients, and not the pictures."),
+        (
+            ["all looks", "lightness", "blue to yellow"],
+            "lightness, blue to yellow",
+            "Check stain, lamp, exposure, white balance and focus.",
+        ),
+        (["all looks"], "all looks together", "Check stain, lamp, white balance and focus."),
+        (["cells a field", "sharpness"], "sharpness, cells a field", "Check focus and objective."),
+        (["cell size"], "cell size", "Check objective. It may be the patients, and not the pictures."),
+        (["cells a field", MIX], f"cells a field, {MIX}", "It may be the patients, and not the pictures."),
+        (
+            ["score", "sharpness", "contrast", "lightness", "green to red", "blue to yellow"],
+            "sharpness, contrast, lightness, green to red and 2 more",
+            "Check stain, lamp, exposure, white balance, focus and objective.",
+        ),
     ],
 )
-def test_what_to_check_follows_from_what_has_drifted(names: list[str], advice: str) -> None:
+def test_what_is_said_and_what_to_check_follows_from_what_has_drifted(names: list[str], told: str, advice: str) -> None:
     finds = {"cells a field", "cell size", "score", MIX}
     rows = tuple(
         Drift(name, "finds" if name in finds else "looks", (0, 1, 2), (9, 9, 9), 8.0, 0.0, drifted=True)
         for name in names
     )
-    assert Outlook("four", DriftReport(40, 60, rows)).advice() == advice
+    outlook = Outlook("four", DriftReport(40, 60, rows))
+    assert outlook.verdict() == f"The last 40 fields look unlike those the model learned: {told}."
+    assert outlook.advice() == advice

@@ -24,4 +24,4 @@ export class DriftWatch {
 }
 
 /** Three digits, as a table shows them. */
-export const digits = (value: number): string => String(Number(value.toPrecision(3)));
+export const digits = (value: number): string => String(Number(value.toPrecision(3))).replace("-", "−");

@@ -87,4 +87,4 @@ describe("the station", () => {
   });
 });
 
-it("numbers have three digits", () => expect([0.123456, 74.04, 1234.5, -5].map(digits)).toEqual(["0.123", "74", "1230", "-5"]));
+it("numbers have three digits", () => expect([0.123456, 74.04, 1234.5, -5].map(digits)).toEqual(["0.123", "74", "1230", "−5"]));

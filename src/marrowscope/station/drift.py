@@ -21,7 +21,7 @@ from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.images import read_image
 from marrowscope.data.looks import LOOKS, SIDE, looks_of
 from marrowscope.errors import BadCheckpoint, BadImage, BadTaxonomy, NotFound
-from marrowscope.evaluation.drift import ALL_LOOKS, ENOUGH_FIELDS, DriftReport, drift
+from marrowscope.evaluation.drift import ALL_LOOKS, ENOUGH_FIELDS, Drift, DriftReport, drift
 from marrowscope.station.desk import translation
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 NEWEST = 40
 """Kept fields that are looked at: enough to tell, and few enough to be of these days."""
+_NAMED = 4
+"""Statistics that a verdict names; the table has them all."""
 _EVERYTHING = ("stain", "lamp", "exposure", "white balance", "focus", "objective")
 _COLOUR = ("stain", "white balance")
 _CHECK = {
@@ -81,9 +83,7 @@ class Outlook:
             return f"{kept} too few to tell whether they look like those the model learned."
         if not self.alarm:
             return f"The last {count} fields look like those the model learned."
-        # That all looks together are unusual says nothing more where it is told which ones are.
-        names = [row.name for row in self.report.drifted if row.name != ALL_LOOKS] or ["all looks together"]
-        return f"The last {count} fields look unlike those the model learned: {', '.join(names)}."
+        return f"The last {count} fields look unlike those the model learned: {_named(self.report.drifted)}."
 
     def advice(self) -> str:
         """What to do about it; empty where nothing is to be done."""
@@ -94,6 +94,15 @@ class Outlook:
         check = f"Check {_listed(parts)}." if parts else ""
         only_found = self.alarm and all(row.kind == "finds" for row in self.report.drifted)
         return f"{check} It may be the patients, and not the pictures.".strip() if only_found else check
+
+
+def _named(rows: Sequence[Drift]) -> str:
+    """What has drifted, how pictures look first: the few that are farthest away, and how many more."""
+    # That all looks together are unusual says nothing more where it is told which ones are.
+    telling = sorted((row for row in rows if row.name != ALL_LOOKS), key=lambda row: row.kind != "looks")
+    names = [row.name for row in telling] or ["all looks together"]
+    more = len(names) - _NAMED
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:_NAMED])} and {more} more"
 
 
 def _listed(parts: Sequence[str]) -> str:
