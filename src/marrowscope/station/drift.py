@@ -181,15 +181,16 @@ class DriftWatch:
         return _Measured(looks_of(picture), self._said(self._store.model_calls(field.id), score))
 
     def _said(self, calls: Sequence[FoundCell], score: float) -> Detections:
-        """The model's calls, in classes of the scheme; those of a class that the scheme no longer has are left out."""
-        labelled = [(call, self._scheme.find(call.code)) for call in calls if call.score >= score]
+        """The model's calls from that score, in classes of the scheme; those of a class it lost are left out."""
+        labelled = [(call, self._scheme.find(call.code)) for call in calls]
         known = [(call, label) for call, label in labelled if label is not None]
-        return Detections(
+        said = Detections(
             as_boxes([call.box for call, _ in known]),
             np.asarray([label for _, label in known], np.int64),
             np.asarray([call.score for call, _ in known], np.float32),
             self._scheme,
         )
+        return said.above(score)
 
     def _compare(self, training: Training) -> DriftReport:
         measured = [one for one in self._measured.values() if one is not None]
