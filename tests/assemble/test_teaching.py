@@ -10,7 +10,8 @@ import pytest
 from helpers.retraining import CODES, NOW, SCHEME
 from helpers.teaching import TAUGHT, station_to_teach
 from marrowscope.assemble.detectors import open_detector
-from marrowscope.assemble.teaching import classes_of, learn
+from marrowscope.assemble.headers import classes_of
+from marrowscope.assemble.teaching import learn
 from marrowscope.cells.specimen import ModelVersion
 from marrowscope.errors import BadCheckpoint
 from marrowscope.model.checkpoint import load_checkpoint

@@ -126,6 +126,13 @@ def test_without_statistics_there_is_nothing_to_compare():
         drift(FieldsSeen(), FieldsSeen())
 
 
+def test_a_model_that_was_taught_a_class_since_is_compared_by_all_but_its_classes():
+    rng = np.random.default_rng(8)
+    seen, incoming = fields(rng, 60), fields(rng, 10, shares=(*SHARES, 0.0))
+    assert MIX not in {row.name for row in drift(seen, incoming).rows}
+    assert {"lightness", "score"} <= {row.name for row in drift(seen, incoming).rows}
+
+
 def test_the_report_is_the_same_each_time_in_every_form():
     rng = np.random.default_rng(7)
     seen, incoming = fields(rng, 50), fields(rng, 12, shift=(4, 4, 0))

@@ -22,6 +22,7 @@ from marrowscope.cells.field import FieldImage
 from marrowscope.cells.specimen import KeptField, Role, Specimen
 from marrowscope.cells.taxonomy import load_taxonomy
 from marrowscope.station.desk import Desk
+from marrowscope.station.drift import DriftWatch
 from marrowscope.station.live import LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
@@ -167,6 +168,7 @@ def services(home: Path, store: Store, settings: StationSettings) -> Services:
         review=Review(store, scheme),
         signout=SignOut(store, scheme, zone=UTC),
         teaching=Teaching(store, scheme, home, knows=lambda model: detector.taxonomy, learn=_learn),
+        drift=DriftWatch(store, scheme, knows=lambda model: None),
         microscope=Microscope(partial(open_live, model_id=model.id)),
         examine=examine,
         cameras=[CameraChoice(address=CAMERA, title="Simulated microscope")],

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from helpers.archive import Case, kept_case, new_case
-from marrowscope.cells.specimen import Cell, EditKind, FoundCell
+from marrowscope.cells.specimen import Cell, Edit, EditKind, FoundCell
 from marrowscope.errors import BadInput
 from marrowscope.store.store import Store
 
@@ -94,3 +94,18 @@ def test_cells_asked_for_by_number_come_once_in_that_order_without_those_that_ar
 def test_names_are_those_of_the_cells_that_count(case: Case) -> None:
     counting = [cell for cell in case.cells() if cell.counts]
     assert case.store.names(case.id) == [(c.id, c.called, c.code, c.reviewed) for c in counting]
+
+
+def test_what_the_model_said_of_a_field_is_told_whatever_people_did_since(case: Case) -> None:
+    field = case.kept[0]
+    said = case.store.model_calls(field.id)
+    first, second, *_ = case.store.field_cells(field.id)
+    case.rename(first, "C9")
+    case.edit(EditKind.MOVE, first, box=(1, 2, 300, 200))
+    case.edit(EditKind.REMOVE, second)
+    case.store.apply(case.id, [Edit(EditKind.ADD, field_id=field.id, code="C9", box=(5, 5, 9, 9))], by="anna")
+    assert case.store.model_calls(field.id) == said
+    assert [call.code for call in said] == ["C0", "C1", "C2", "C0", "C1", "C2"]
+    assert [call.box for call in said] == [(i, i, i + 20, i + 20) for i in range(6)]
+    assert case.store.model_calls(case.kept[1].id)[5].same_as == first.id
+    assert case.store.model_calls(10**6) == []

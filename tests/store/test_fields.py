@@ -59,6 +59,17 @@ def test_fields_are_numbered_within_their_specimen(store: Store) -> None:
     assert [f.number for f in store.fields(other.id)] == [1]
 
 
+def test_the_newest_fields_of_a_model_are_those_of_all_cases(store: Store) -> None:
+    light, heavy = (store.add_model(name, name, "clinical", "", "", by="root").id for name in ("light", "heavy"))
+    kept = [
+        store.keep_field(new_case(store, f"S-{n}").slide.id, PICTURE, width=9, height=9, model_id=model, by="anna")
+        for n, model in enumerate((light, heavy, None, light, light))
+    ]
+    assert store.newest_fields(light, 2) == [kept[4], kept[3]]
+    assert store.newest_fields(light, 9) == [kept[4], kept[3], kept[0]]
+    assert store.newest_fields(heavy, 9) == [kept[1]]
+
+
 def test_the_same_picture_kept_twice_is_one_file(store: Store, place: Place) -> None:
     case = new_case(store)
     first, second = (case.keep(image=PICTURE) for _ in range(2))

@@ -86,6 +86,7 @@ MAY: dict[tuple[str, str], set[str]] = {
     ("GET", "/api/models/teachable"): READER,
     ("POST", "/api/models/teach"): TECHNICIAN,
     ("POST", "/api/retraining"): ADMIN,
+    ("GET", "/api/drift"): READER,
     ("GET", "/api/statistics"): READER,
     **{("GET", f"/api/settings/{s}"): READER for s in ("letterhead", "references", "stop-rule", "station")},
     **{("PUT", f"/api/settings/{s}"): ADMIN for s in ("letterhead", "references", "stop-rule", "station")},

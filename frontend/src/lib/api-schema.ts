@@ -84,6 +84,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drift
+         * @description The newest kept fields beside those of training. Quick, but for fields that nobody has asked about before.
+         */
+        get: operations["drift"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/eyepiece": {
         parameters: {
             query?: never;
@@ -1692,6 +1712,47 @@ export interface components {
             warnings: string[];
         };
         /**
+         * DriftOutlook
+         * @description verdict, advice: in words; advice is empty where nothing is to be done. fields: so many kept ones were looked at.
+         *
+         *     known: whether the model in service knows what its training fields look like; where not, there are no statistics.
+         */
+        DriftOutlook: {
+            /** Advice */
+            advice: string;
+            /** Alarm */
+            alarm: boolean;
+            /** Fields */
+            fields: number;
+            /** Known */
+            known: boolean;
+            /** Statistics */
+            statistics: components["schemas"]["DriftStatistic"][];
+            /** Verdict */
+            verdict: string;
+        };
+        /**
+         * DriftStatistic
+         * @description One statistic of fields: how they look, or what is found in them. usual: of training. incoming: of kept fields.
+         *
+         *     away: of their median from that of training; beyond 1 it is outside the central 90 % of training fields.
+         */
+        DriftStatistic: {
+            /** Away */
+            away: number;
+            /** Drifted */
+            drifted: boolean;
+            incoming: components["schemas"]["Percentiles"];
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "looks" | "finds";
+            /** Name */
+            name: string;
+            usual: components["schemas"]["Percentiles"];
+        };
+        /**
          * Edit
          * @description One wish. cell_id: all but `add`. field_id: `add`. code: `rename`, `add`. box: `move`, `add`.
          *
@@ -2354,6 +2415,18 @@ export interface components {
             x: number;
             /** Y */
             y: number;
+        };
+        /**
+         * Percentiles
+         * @description 5th, 50th and 95th percentile of fields.
+         */
+        Percentiles: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Middle */
+            middle: number;
         };
         /**
          * Person
@@ -3247,6 +3320,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            422: components["responses"]["Problem422"];
+            423: components["responses"]["Problem423"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    drift: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftOutlook"];
+                };
             };
             400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];

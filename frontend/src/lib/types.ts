@@ -30,6 +30,7 @@ export type Differential = Schemas["DifferentialView"];
 export type Agreement = Schemas["Agreement"];
 export type AuditEntry = Schemas["AuditEntry"];
 export type ModelVersion = Schemas["ModelVersion"];
+export type DriftOutlook = Schemas["DriftOutlook"];
 export type Teachable = Schemas["Teachable"];
 export type Statistics = Schemas["Statistics"];
 export type Letterhead = Schemas["Letterhead"];

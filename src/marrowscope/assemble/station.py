@@ -21,7 +21,8 @@ from fastapi import FastAPI
 from marrowscope.assemble.cameras import open_microscope
 from marrowscope.assemble.detectors import SHIPPED, OpenedDetector, checkpoint_path, open_detector
 from marrowscope.assemble.discovery import look_everywhere
-from marrowscope.assemble.teaching import classes_of, learn
+from marrowscope.assemble.headers import WEIGHTS, classes_of, header_of, training_of
+from marrowscope.assemble.teaching import learn
 from marrowscope.cells.detections import Detections
 from marrowscope.cells.field import FieldImage
 from marrowscope.cells.specimen import ModelVersion
@@ -29,6 +30,7 @@ from marrowscope.cells.taxonomy import Taxonomy, builtin_schemes, load_taxonomy
 from marrowscope.errors import BadCheckpoint
 from marrowscope.station.desk import Desk
 from marrowscope.station.detecting import DetectionProcess, that_count
+from marrowscope.station.drift import DriftWatch
 from marrowscope.station.live import FROZEN_AFTER_S, LiveSession
 from marrowscope.station.review import Review
 from marrowscope.station.settings import StationSettings
@@ -47,7 +49,6 @@ log = logging.getLogger(__name__)
 BY = "station"
 """Who does in the archive what the station does by itself."""
 SIMULATED = "simulated"
-_WEIGHTS = "model.safetensors"
 _DETECT_S = 120.0
 
 
@@ -65,23 +66,21 @@ class ModelFile:
 def model_file(name: str, home: Path) -> ModelFile:
     """The model of this name or path. BadCheckpoint where there is none."""
     path = checkpoint_path(name) if name in SHIPPED else home / name
-    file = path / _WEIGHTS if path.is_dir() else path
+    file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise BadCheckpoint(
             f"model '{name}': no {file}. Give a folder such as RUN/best, or one of {', '.join(SHIPPED)}."
         )
-    data = file.read_bytes()
-    scheme, about = _header(data)
-    return ModelFile(name, path, hashlib.sha256(data).hexdigest(), scheme, about)
+    scheme, about = _header(file)
+    return ModelFile(name, path, hashlib.sha256(file.read_bytes()).hexdigest(), scheme, about)
 
 
-def _header(data: bytes) -> tuple[str, str]:
-    """Taxonomy and validation figures as a checkpoint's header states them; torch is not asked for that."""
+def _header(file: Path) -> tuple[str, str]:
+    """Taxonomy and validation figures as a checkpoint's header states them."""
     try:
-        length = int.from_bytes(data[:8], "little")
-        said = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["checkpoint"])
+        said = header_of(file)
         return str(said["taxonomy"]["name"]), json.dumps(said["metrics"])
-    except (ValueError, KeyError, TypeError):
+    except (BadCheckpoint, KeyError, TypeError):
         return "unknown", ""
 
 
@@ -212,6 +211,7 @@ def open_station(home: Path, settings: StationSettings) -> Services:
             knows=classes_of,
             learn=partial(learn, models=home / "models", runtime=settings.runtime),
         ),
+        drift=DriftWatch(store, scheme, knows=training_of, score=settings.score),
         microscope=Microscope(partial(_open_live, serving=serving, scheme=scheme, settings=settings)),
         examine=serving.examine,
         cameras=camera_choices(settings),

@@ -1,7 +1,6 @@
 """A class is taught at the station: made in a process of its own, as the station itself has no torch in its memory."""
 
 import hashlib
-import json
 import multiprocessing
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -11,28 +10,11 @@ from tempfile import TemporaryDirectory
 
 from marrowscope.assemble.detectors import open_detector
 from marrowscope.cells.files import replacing
-from marrowscope.cells.specimen import ModelVersion
-from marrowscope.cells.taxonomy import Taxonomy
 from marrowscope.data.voc import read_voc
-from marrowscope.errors import BadCheckpoint, BadInput
+from marrowscope.errors import BadInput
 from marrowscope.station.promotion import Contestant, compare
 from marrowscope.station.retraining import FIXED
 from marrowscope.station.teaching import Learned, Lesson
-
-_WEIGHTS = "model.safetensors"
-
-
-def classes_of(model: ModelVersion) -> Taxonomy:
-    """The classes of a model, from the header of its file. BadCheckpoint where they cannot be read."""
-    path = Path(model.path)
-    file = path / _WEIGHTS if path.is_dir() else path
-    try:
-        with file.open("rb") as opened:
-            header = opened.read(int.from_bytes(opened.read(8), "little"))
-        said = json.loads(json.loads(header)["__metadata__"]["checkpoint"])
-        return Taxonomy.from_dict(said["taxonomy"], where=str(file))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise BadCheckpoint(f"{file}: its classes cannot be read ({error}). Fetch the model anew.") from None
 
 
 def learn(lesson: Lesson, *, models: Path, runtime: str) -> Learned:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from marrowscope.cells.specimen import Cell
+from marrowscope.cells.specimen import Cell, FoundCell
 from marrowscope.errors import BadInput, NotFound
 from marrowscope.store import intake
 from marrowscope.store.base import Base, state_of
@@ -111,6 +111,17 @@ class Cells(Base):
                 raise NotFound(f"There is no field {field_id}.")
             rows = connection.execute(select(*_CELL).where(CellRow.field_id == wanted).order_by(CellRow.id)).all()
         return [_cell(row) for row in rows]
+
+    def model_calls(self, field_id: int) -> list[FoundCell]:
+        """What the model said of a field when it was kept, whatever people have said and moved since, by id."""
+        columns: tuple[Any, ...] = (
+            *(CellRow.called_x1, CellRow.called_y1, CellRow.called_x2, CellRow.called_y2),
+            *(CellRow.called, CellRow.score, CellRow.doubt, CellRow.same_as),
+        )
+        wanted = CellRow.field_id == intake.number_of(field_id, "field"), CellRow.called.is_not(None)
+        with self._reading() as connection:
+            rows = connection.execute(select(*columns).where(*wanted).order_by(CellRow.id)).all()
+        return [FoundCell((x1, y1, x2, y2), *said) for x1, y1, x2, y2, *said in rows]
 
     def cells(
         self,

@@ -151,6 +151,13 @@ class Fields(Base):
             query = select(*_FIELD).where(FieldRow.specimen_id == specimen_id).order_by(FieldRow.number)
             return [KeptField(*row) for row in connection.execute(query)]
 
+    def newest_fields(self, model_id: int, limit: int) -> list[KeptField]:
+        """The last fields that a model version has looked at, of all cases, the newest first."""
+        mine = select(*_FIELD).where(FieldRow.model_id == intake.number_of(model_id, "model"))
+        with self._reading() as connection:
+            rows = connection.execute(mine.order_by(FieldRow.id.desc()).limit(limit))
+            return [KeptField(*row) for row in rows]
+
     def field(self, field_id: int) -> KeptField:
         """A field. NotFound."""
         with self._reading() as connection:

@@ -14,7 +14,7 @@ from marrowscope.web import openapi, problems
 from marrowscope.web.compress import Compress
 from marrowscope.web.headers import Guard, KnownHosts, is_loopback
 from marrowscope.web.limits import JSON_BYTES, BodyLimit
-from marrowscope.web.routes import admin, cases, live, people, reports, review, settings, setup
+from marrowscope.web.routes import admin, cases, drift, live, people, reports, review, settings, setup
 from marrowscope.web.routes.pages import PageFile, page_router, read_page
 from marrowscope.web.services import Services
 
@@ -39,7 +39,7 @@ def bare_app(**options: Any) -> FastAPI:
         openapi_url="/api/openapi.json",
     )
     problems.install(app)
-    for routes in (setup, people, live, cases, review, reports, admin, settings):
+    for routes in (setup, people, live, cases, review, reports, drift, admin, settings):
         app.include_router(routes.router, prefix="/api")
     app.openapi = lambda: openapi.description(app)  # type: ignore[method-assign]
     return app

@@ -16,6 +16,7 @@ from marrowscope.web.schemas.live import CameraChoice
 
 if TYPE_CHECKING:
     from marrowscope.station.desk import Desk
+    from marrowscope.station.drift import DriftWatch
     from marrowscope.station.review import Review
     from marrowscope.station.settings import StationSettings
     from marrowscope.station.signout import SignOut
@@ -42,6 +43,7 @@ class Services:
     review: "Review"
     signout: "SignOut"
     teaching: "Teaching"
+    drift: "DriftWatch"
     microscope: "Microscope"
     examine: Callable[[FieldImage], tuple[Detections, int]]
     cameras: Sequence[CameraChoice]
