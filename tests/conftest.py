@@ -13,6 +13,12 @@ settings.load_profile("repeatable")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes for `-n auto`: as many as cores, eight at most; for single files, and what is slow, none but this."""
+    single = any(".py" in argument for argument in config.args)
+    return 0 if single or config.option.markexpr == "slow" else min(os.cpu_count() or 1, 8)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Converted networks go nowhere near the cache of whoever runs the tests; child processes inherit it."""
