@@ -3,6 +3,7 @@
     python benchmarks/field.py                              # 4000 x 3000, two cores, seed 0, 5 rounds
     python benchmarks/field.py --light real --light RUN/best --json field.json
     python benchmarks/field.py --only light                 # or torchvision, resnet101, folder
+    python benchmarks/field.py --picture a.jpg              # instead of a drawn one, whose cells leave `real` in doubt
     python benchmarks/field.py --gpu                        # resnet101 at 2000 x 1500 on a GPU
 
 torchvision eager   FasterRCNN on `resnet_fpn_backbone("resnet101")`, 1344 x 1024, all else as torchvision has it:
@@ -268,7 +269,7 @@ def machine(options: argparse.Namespace, data: bytes) -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": versions,
         "seed": options.seed,
-        "size": options.size,
+        "size": simplejpeg.decode_jpeg_header(data)[1::-1],
         "box": options.box,
         "field_sha256": hashlib.sha256(data).hexdigest(),
         "rounds": options.repeat,
@@ -289,6 +290,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
+    parser.add_argument("--picture", type=Path, help="a JPEG instead of the drawn field")
     parser.add_argument("--gpu", action="store_true", help="resnet101 on a GPU instead")
     options = parser.parse_args()
     if options.gpu:
@@ -300,9 +302,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        data = simplejpeg.encode_jpeg(
-            draw_field(options.seed, width=options.size[0], height=options.size[1])[0].pixels, quality=92
-        )
+        if options.picture is not None:
+            data = options.picture.read_bytes()
+        else:
+            drawn = draw_field(options.seed, width=options.size[0], height=options.size[1])[0].pixels
+            data = simplejpeg.encode_jpeg(drawn, quality=92)
         paths = [scratch / f"field_{i:03d}.jpg" for i in range(options.copies)]
         for path in paths:
             path.write_bytes(data)
