@@ -50,14 +50,14 @@ class Measured:
     """Of the parts it was made from, a cell."""
     worker_mib: float
     """Resident memory of a worker at its highest."""
-    int8: float = 0.21 / 0.31
-    """Seconds of a field in 8 bits over those in float32: README, `python benchmarks/field.py --light real`."""
+    int8: float = 0.16 / 0.27
+    """Seconds of a field of blood in 8 bits over those in fp32: README, `python benchmarks/field.py --light real`."""
 
 
 MEASURED = Measured(
-    tile_seconds=0.2794,
-    cell_seconds=0.00903,
-    decode_seconds=0.00227,
+    tile_seconds=0.2471,
+    cell_seconds=0.01026,
+    decode_seconds=0.00216,
     jpeg_bytes=125_468,
     cell_bytes=28.61,
     part_bytes=43.54,
