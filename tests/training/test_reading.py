@@ -130,6 +130,11 @@ def test_a_share_of_the_weights_it_began_with_is_kept(
     assert moved
 
 
+def test_a_share_of_no_reader_is_refused(start: Checkpoint, fields: tuple[LabelledField, ...], tmp_path: Path) -> None:
+    with pytest.raises(BadRecipe, match="no reader of this kind"):
+        train_reader(start, fields[:12], fields[12:], RECIPE.changed(["start_share=0.5"]), tmp_path)
+
+
 def test_a_folder_with_a_run_is_not_overwritten(
     run: Path, fields: tuple[LabelledField, ...], start: Checkpoint
 ) -> None:

@@ -29,7 +29,7 @@ from marrowscope.cells.files import write_atomically
 from marrowscope.data.labelled import LabelledField, data_hash
 from marrowscope.detect.reading import cut_cells
 from marrowscope.detect.torch_runtime import TorchDetector
-from marrowscope.errors import BadInput
+from marrowscope.errors import BadInput, BadRecipe
 from marrowscope.model.checkpoint import READER, Checkpoint, load_checkpoint, save_checkpoint
 from marrowscope.model.config import InputScale, ReaderRecipe
 from marrowscope.model.reader import CellReader
@@ -101,7 +101,8 @@ def train_reader(
 
     Where `start` has a reader of the same trunk and classes, training goes on from that, as for a finer crop.
     BadInput without a labelled cell, where `out` holds a run and `resume` is false, or where `start` has classes that
-    its detector never learned; BadRecipe where a resumed run would not be the same run.
+    its detector never learned; BadRecipe where a resumed run would not be the same run, or a share of an earlier reader
+    is asked for and there is none.
     """
     out = Path(out)
     if start.added:
@@ -151,6 +152,11 @@ class _ReaderRun:
         self.earlier = _reader_of(start, recipe.reader)
         if self.earlier is not None:
             self.reader.load_state_dict(self.earlier)
+        elif recipe.start_share:
+            raise BadRecipe(
+                f"start_share={recipe.start_share}: there is no reader of this kind to go on from. Train a first round "
+                "without it."
+            )
         self.reader.to(self.device)
         self.mean = AveragedModel(self.reader, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaged), use_buffers=True)
         self.optimiser = torch.optim.AdamW(_groups(self.reader, recipe.weight_decay), lr=recipe.learning_rate)
