@@ -21,7 +21,8 @@ from marrowscope.detect.slide_tiles import Looked
 from marrowscope.errors import BadSlide
 from marrowscope.slide.array_slide import ArraySlide
 
-JOB = SlideJob("discs", "discs")
+DOOMED, IN_HAND = "doomed", "in hand"
+"""Files beside the notes: which node is about to be killed, and that it has a batch to lose."""
 
 
 def ray_slide() -> ArraySlide:
@@ -43,8 +44,11 @@ def look(job: SlideJob, plan: SlidePlan, batch: Batch) -> Looked:
         notes.write(f"{batch.number}\n")
     time.sleep(0.4)
     looked = look_batch(ray_slide(), Discs(), plan, batch, ahead=False)
-    with (Path(job.model).parent / node).open("a", encoding="utf-8") as ended:
-        ended.write(f"{batch.number}\n")
+    doomed = Path(job.model).parent / DOOMED
+    if doomed.exists() and doomed.read_text() == node:
+        # What it has in hand is never handed over, however late the axe falls.
+        doomed.with_name(IN_HAND).touch()
+        time.sleep(60)
     return looked
 
 
@@ -71,18 +75,14 @@ def lose(folder: Path, job: SlideJob) -> dict[str, Any]:
     cluster.wait_for_nodes()
     killed: list[int] = []
 
-    def in_hand() -> bool:
-        """Whether the second node has begun a batch and not ended it."""
-        note, ended = Path(job.model) / second.node_id, folder / second.node_id
-        return note.exists() and len(note.read_text()) > (len(ended.read_text()) if ended.exists() else 0)
-
     def kill(far: SlideProgress) -> None:
         if killed or far.done < far.total // 3:
             return
-        until = time.monotonic() + 1
-        while not in_hand():
+        (folder / DOOMED).write_text(second.node_id)
+        until = time.monotonic() + 5
+        while not (folder / IN_HAND).exists():
             if time.monotonic() > until:
-                return
+                return  # it has nothing to do; it will have later
             time.sleep(0.01)
         cluster.remove_node(second, allow_graceful=False)
         killed.append(far.done)
